@@ -1,0 +1,1 @@
+//! Skylark, native: the program and the Rust client.

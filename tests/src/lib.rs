@@ -1,0 +1,1 @@
+//! What crosses crates: official clients, browsers, crashes, faults.
