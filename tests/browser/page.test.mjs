@@ -80,10 +80,10 @@ test("the page shows the cluster, the topic's queues and their offsets", async (
 test("language and colours change at once and are remembered", async () => {
   const { page, faults, close } = await openPage(browser, server.playground);
   await live(page);
-  const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
-  const light = await background();
+  const ink = () => page.evaluate(() => getComputedStyle(document.body).color);
+  const light = await ink();
   await page.getByTestId("theme-toggle").click();
-  assert.notEqual(await background(), light);
+  assert.notEqual(await ink(), light);
   await page.getByTestId("language-toggle").click();
   assert.equal(await page.locator("html").getAttribute("lang"), "zh-CN");
   const heading = await page.locator("main h2").first().innerText();
@@ -91,7 +91,7 @@ test("language and colours change at once and are remembered", async () => {
   await page.reload();
   await live(page);
   assert.equal(await page.locator("html").getAttribute("lang"), "zh-CN");
-  assert.notEqual(await background(), light);
+  assert.notEqual(await ink(), light);
   assert.deepEqual(faults, []);
   await close();
 });

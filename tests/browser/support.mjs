@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { after } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
@@ -17,6 +18,13 @@ export const root = resolve(import.meta.dirname, "../..");
 export const target = process.env.CARGO_TARGET_DIR ? resolve(root, process.env.CARGO_TARGET_DIR) : join(root, "target");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const START_MS = 30_000;
+
+// What a failed test left running would keep the run from ending: it is killed when all else has ended long ago.
+const children = new Set();
+after(() => {
+  const kill = () => children.forEach((child) => child.kill("SIGKILL"));
+  setTimeout(kill, 20_000).unref();
+});
 
 /** Asks `ready` every 20 ms until it gives something true. */
 export async function waitFor(what, ready, ms = 20_000) {
@@ -46,6 +54,7 @@ export async function startServer(...more) {
   const home = folder();
   const args = ["up", "--dir", join(home.path, "store"), "--namesrv", "127.0.0.1:0", "--broker", "127.0.0.1:0", "--json", ...more];
   const child = spawn(binary(), args, { stdio: ["ignore", "pipe", "pipe"] });
+  children.add(child);
   let words = "";
   child.stderr.on("data", (data) => (words += data));
   const ended = once(child, "exit");
@@ -101,6 +110,7 @@ export function java(profile, ...args) {
   const child = spawn("java", [...options, "-cp", `${build}/classes:${build}/lib/*`, "skylark.tests.Main", ...args], {
     stdio: ["ignore", "pipe", "inherit"],
   });
+  children.add(child);
   const reports = [];
   createInterface({ input: child.stdout }).on("line", (line) => reports.push(JSON.parse(line)));
   const ended = once(child, "close").then(([code]) => (home.remove(), code));
