@@ -15,6 +15,7 @@ extern crate alloc;
 
 pub mod ids;
 pub mod output;
+pub mod record;
 pub mod store;
 pub mod time;
 pub mod wire;

@@ -7,6 +7,14 @@
 //! Bytes that make no sense are a [`WireError`] and close the connection. A request that is understood and
 //! refused is a [`reply::Refusal`]: a code and a sentence for the client.
 
+pub mod answer;
+pub mod body;
+pub mod codes;
+mod decode;
+pub mod encode;
+pub mod frame;
+pub mod id;
+pub mod json;
 pub mod reply;
 pub mod request;
 
