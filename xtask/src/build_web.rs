@@ -102,7 +102,18 @@ pub(crate) fn pack(project: &Project, _args: &PackArgs) -> Result<()> {
         let mut npm = project.command("npm");
         npm.current_dir(&package).args(["pack", "--ignore-scripts", "--silent", "--pack-destination", ".."]);
         project.run(&mut npm)
-    })
+    })?;
+    let tarball = tarball(project);
+    if !tarball.exists() {
+        bail!("wasm/npm/package.json has another version than Cargo.toml: {} was not made", tarball.display());
+    }
+    project.say(&format!("  {}", tarball.display()));
+    Ok(())
+}
+
+/// Where `pack` leaves the package.
+pub(crate) fn tarball(project: &Project) -> PathBuf {
+    project.web_target().join(concat!("npm/skylark-mq-", env!("CARGO_PKG_VERSION"), ".tgz"))
 }
 
 fn read_config(project: &Project) -> Result<Config> {

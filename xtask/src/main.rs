@@ -5,9 +5,15 @@
 //! (Node's packages). Every task leaves what it made under `target/`, except `play`, whose broker
 //! keeps its messages in `./data`.
 
+mod audit;
+mod bench;
 mod build_web;
 mod node;
+mod play;
 mod project;
+mod soak;
+mod test;
+mod tidy;
 mod toolchain;
 mod wasm;
 mod wasm_std;
@@ -25,16 +31,28 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    BuildWeb(build_web::Args),
+    Play(play::Args),
+    Test(test::Args),
+    Bench(bench::Args),
     Pack(build_web::PackArgs),
+    Tidy(tidy::Args),
+    Audit(audit::Args),
+    Soak(soak::Args),
+    BuildWeb(build_web::Args),
     Wasm(wasm::Args),
 }
 
 fn main() {
     let task = Args::parse().task;
     let outcome = Project::find().and_then(|project| match task {
-        Task::BuildWeb(args) => build_web::run(&project, &args),
+        Task::Play(args) => play::run(&project, &args),
+        Task::Test(args) => test::run(&project, &args),
+        Task::Bench(args) => bench::run(&project, &args),
         Task::Pack(args) => build_web::pack(&project, &args),
+        Task::Tidy(args) => tidy::run(&project, &args),
+        Task::Audit(args) => audit::run(&project, &args),
+        Task::Soak(args) => soak::run(&project, &args),
+        Task::BuildWeb(args) => build_web::run(&project, &args),
         Task::Wasm(args) => wasm::run(&project, &args),
     });
     if let Err(error) = outcome {

@@ -115,6 +115,18 @@ impl Project {
     }
 }
 
+/// Runs a command in place of this program, so that a signal sent to it reaches the command.
+pub(crate) fn replace_by(command: &mut Command) -> Result<()> {
+    #[cfg(unix)]
+    let error = std::os::unix::process::CommandExt::exec(command);
+    #[cfg(not(unix))]
+    let error = match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    };
+    Err(error).with_context(|| format!("cannot start {}", name_of(command)))
+}
+
 /// What a program prints on stdout, or `None` where it cannot be started or fails.
 pub(crate) fn stdout_of(program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).stderr(Stdio::null()).stdin(Stdio::null()).output().ok()?;

@@ -110,7 +110,10 @@ fn lay_out(of: &Path, sysroot: &Path, built: &Path, wanted: impl Fn(&str) -> boo
     for entry in fs::read_dir(built).with_context(|| format!("cannot list {}", built.display()))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".rlib") && !name.starts_with("libskylark_") && wanted(&name) {
+        if path.extension().is_some_and(|extension| extension == "rlib")
+            && !name.starts_with("libskylark_")
+            && wanted(&name)
+        {
             fs::copy(&path, dest.join(&name)).with_context(|| format!("cannot copy {name}"))?;
         }
     }
