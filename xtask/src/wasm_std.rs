@@ -109,11 +109,10 @@ fn lay_out(of: &Path, sysroot: &Path, built: &Path, wanted: impl Fn(&str) -> boo
     }
     for entry in fs::read_dir(built).with_context(|| format!("cannot list {}", built.display()))? {
         let path = entry?.path();
+        // Some compilers keep a library's metadata in a file of its own.
+        let library = path.extension().is_some_and(|extension| extension == "rlib" || extension == "rmeta");
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.extension().is_some_and(|extension| extension == "rlib")
-            && !name.starts_with("libskylark_")
-            && wanted(&name)
-        {
+        if library && !name.starts_with("libskylark_") && wanted(&name) {
             fs::copy(&path, dest.join(&name)).with_context(|| format!("cannot copy {name}"))?;
         }
     }
