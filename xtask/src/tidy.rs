@@ -180,7 +180,8 @@ fn white_space(path: &str, text: &str) -> Vec<Complaint> {
         .filter(|(_, line)| line.ends_with([' ', '\t', '\r']))
         .map(|(i, _)| Complaint { line: i + 1, what: "white space at the end of the line".to_owned() })
         .collect();
-    if !text.is_empty() && !text.ends_with('\n') && !is(path, "svg") {
+    // Golden vectors are bytes that others made: they stay as they came.
+    if !text.is_empty() && !text.ends_with('\n') && !path.starts_with("tests/golden/") {
         complaints.extend(whole("does not end with a line feed".to_owned()));
     }
     complaints
