@@ -85,7 +85,7 @@ impl Draft<'_> {
         }
         let hosts = host_len(&self.born_host) + host_len(&self.store_host);
         let topic = if self.is_v2() { 2 } else { 1 } + self.topic.len();
-        Ok(72 + hosts + 4 + self.body.len() + topic + 2 + properties)
+        Ok(68 + hosts + 4 + self.body.len() + topic + 2 + properties)
     }
 
     /// Appends the record for position `at` to `out`. The draft's [`size`](Self::size) has been taken.

@@ -202,11 +202,20 @@ impl<'a> Record<'a> {
     /// Checks the sums: the body's, and the whole record's where it carries one.
     pub fn verify(&self) -> Result<(), Damage> {
         if let Some((covered, tail)) = self.bytes.split_last_chunk::<CRC_PROPERTY>()
-            && tail.starts_with(CRC_NAME)
             && self.properties.len() >= CRC_PROPERTY
         {
-            // It covers the body too, and the body's own sum.
-            return if *tail == crc_property(crc(covered)) { Ok(()) } else { Err(Damage::RecordCrc) };
+            // The sum covers the body too, and the body's own sum. Digits that match under a damaged name
+            // are damage, not a record without a sum.
+            let named = tail.starts_with(CRC_NAME);
+            if named || tail[CRC_NAME.len()..CRC_PROPERTY - 1].iter().all(u8::is_ascii_digit) {
+                let want = crc_property(crc(covered));
+                if *tail == want {
+                    return Ok(());
+                }
+                if named || tail[CRC_NAME.len()..] == want[CRC_NAME.len()..] {
+                    return Err(Damage::RecordCrc);
+                }
+            }
         }
         if !self.body.is_empty() && self.body_crc != crc(self.body) {
             return Err(Damage::BodyCrc);
