@@ -12,9 +12,8 @@ use alloc::vec::Vec;
 
 use super::Room;
 use crate::ids::{LogPos, StoreId};
+use crate::record::FILLER_MAGIC;
 
-/// Magic of the filler at a segment's end.
-pub const FILLER_MAGIC: u32 = 0xCBD4_3194;
 /// Bytes of the filler that are written.
 pub const FILLER: u64 = 8;
 /// A batch that grew beyond this is sealed, so that one write stays short. Bytes.

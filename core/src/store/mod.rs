@@ -8,13 +8,25 @@
 //! Must stay true: nothing above the `visible` mark is read; a completion names the operation that it completes;
 //! after a failed flush nothing is written any more (DUR-5).
 
+pub mod checkpoint;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod log;
+pub mod memory;
+pub mod opening;
 pub mod queues;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::ids::{LogPos, QueueOffset, StoreId, Ticket};
+
+/// Whether a topic's name is one that RocketMQ knows, so that it can also name a folder: 1 to 255 characters of
+/// `%`, `|`, `_`, `-`, letters and digits (SEC-3).
+pub fn is_topic(name: &str) -> bool {
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'%' | b'|' | b'_' | b'-');
+    (1..=255).contains(&name.len()) && name.bytes().all(known)
+}
 
 /// What a medium offers to the engine: reads by position, and room.
 pub trait Store {
@@ -147,6 +159,25 @@ pub enum Disk {
         ticket: Ticket,
         /// What.
         what: Missing,
+    },
+}
+
+/// How an operation ended: what a driver hands to `handle_stored` or `handle_loaded`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Any operation with a [`StoreId`].
+    Stored {
+        /// The operation.
+        id: StoreId,
+        /// A write may give its buffer back for reuse.
+        result: Result<Option<Vec<u8>>, StoreError>,
+    },
+    /// A load.
+    Loaded {
+        /// The load.
+        ticket: Ticket,
+        /// The bytes. Those of a [`Missing::Log`] may be left out, since a read finds them now.
+        result: Result<Vec<u8>, StoreError>,
     },
 }
 

@@ -26,6 +26,11 @@ const KEEP: usize = 256 << 10;
 /// The share of one queue, whatever their number.
 const KEEP_EACH: (usize, usize) = (32, 4096);
 
+/// Queue ids from here on are nonsense, whoever wrote them.
+pub const MAX_QUEUES: u32 = 1 << 16;
+/// Most offsets that may be missing between two messages of a queue.
+const MAX_GAP: u64 = 1 << 16;
+
 /// A topic's place in the tables. Given out in order, from 0, and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicKey(pub u32);
@@ -42,8 +47,21 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// Stands where a message is missing. Its size is 0 here, and 0x7fffffff in the file, as Java fills gaps,
+    /// since Java takes a size of 0 for the queue's end.
+    pub const GAP: Self = Self { at: LogPos(0), size: 0, tags: 0 };
+    const FILE_GAP: Self = Self { size: i32::MAX as u32, ..Self::GAP };
+
+    /// One past the record's last byte.
+    pub fn end(self) -> LogPos {
+        self.at.plus(self.size as u64)
+    }
+
     /// The 20 bytes of the file, big-endian: position, size, tag hash.
     pub fn encode(self) -> [u8; UNIT] {
+        if self.size == 0 {
+            return Self::FILE_GAP.encode();
+        }
         let mut out = [0; UNIT];
         out[..8].copy_from_slice(&self.at.0.to_be_bytes());
         out[8..12].copy_from_slice(&self.size.to_be_bytes());
@@ -56,11 +74,12 @@ impl Unit {
         let (at, rest) = bytes.split_first_chunk::<8>()?;
         let (size, tags) = rest.split_first_chunk::<4>()?;
         let (at, size) = (i64::from_be_bytes(*at), i32::from_be_bytes(*size));
-        (at >= 0 && size > 0).then_some(Self {
-            at: LogPos(at as u64),
-            size: size as u32,
-            tags: i64::from_be_bytes(*tags.first_chunk()?),
-        })
+        let unit = Self { at: LogPos(at as u64), size: size as u32, tags: i64::from_be_bytes(*tags.first_chunk()?) };
+        match (at, size) {
+            (0, i32::MAX) => Some(Self::GAP),
+            (0.., 1..) => Some(unit),
+            _ => None,
+        }
     }
 }
 
@@ -185,7 +204,7 @@ impl Queues {
     }
 
     /// Makes a message visible. Messages of a queue arrive in order; one that the queue already has is skipped
-    /// (recovery meets those), and gives `false`.
+    /// (recovery meets those), and so is one too far ahead, which no broker writes: both give `false`.
     pub fn push(&mut self, key: TopicKey, queue_id: u32, offset: QueueOffset, unit: Unit) -> bool {
         let queue = self.queue(key, queue_id);
         let max = queue.max();
@@ -194,11 +213,16 @@ impl Queues {
         }
         if offset > max {
             // A queue that starts above 0 (older messages were removed), or a gap in a log written elsewhere.
-            queue.min = if max == queue.min { offset } else { queue.min };
+            if max == queue.min {
+                queue.min = offset;
+            }
             if queue.recent.is_empty() {
                 (queue.recent_from, queue.saved) = (offset, offset);
             } else {
-                queue.recent.resize((offset - queue.recent_from) as usize, Unit { at: LogPos(0), size: 0, tags: 0 });
+                if offset - max > MAX_GAP {
+                    return false;
+                }
+                queue.recent.resize((offset - queue.recent_from) as usize, Unit::GAP);
             }
         }
         queue.recent.push_back(unit);
@@ -251,12 +275,8 @@ impl Queues {
     /// Takes in a page that [`Queues::read`] named. Bytes beyond the last whole, written unit are ignored.
     pub fn loaded(&mut self, topic: &str, queue_id: u32, from: QueueOffset, bytes: &[u8]) {
         let Some(key) = self.known(topic) else { return };
-        let units: Vec<Unit> = bytes
-            .as_chunks::<UNIT>()
-            .0
-            .iter()
-            .map(|unit| Unit::decode(unit).unwrap_or(Unit { at: LogPos(0), size: 0, tags: 0 }))
-            .collect();
+        let units: Vec<Unit> =
+            bytes.as_chunks::<UNIT>().0.iter().map(|unit| Unit::decode(unit).unwrap_or(Unit::GAP)).collect();
         let page = (key, queue_id, from / PAGE);
         if self.pages.insert(page, units).is_none() {
             self.page_order.push_back(page);
@@ -266,6 +286,11 @@ impl Queues {
                 self.pages.remove(&oldest);
             }
         }
+    }
+
+    /// The sum of all queues' max offsets. A checkpoint carries it.
+    pub fn total(&self) -> u64 {
+        self.topics.iter().flat_map(|t| &t.queues).map(Queue::max).sum()
     }
 
     /// Units that are not on disk yet.
