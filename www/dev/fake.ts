@@ -5,7 +5,9 @@
 
 import type { Client, Consumer, Message, OutgoingMessage, Producer, QueueRef, SendResult } from "skylark-mq";
 
-export class ConnectionError extends Error {}
+export class ConnectionError extends Error {
+  readonly codeName = "CONNECTION";
+}
 
 interface Log {
   readonly queue: QueueRef;

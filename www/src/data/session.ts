@@ -5,7 +5,7 @@
 // What is read over the connection is watch.ts and tail.ts; addresses and tokens are link.ts.
 
 import { type Accessor, createSignal } from "solid-js";
-import { type Client, connect } from "skylark-mq";
+import { type Client, connect, ConnectionError } from "skylark-mq";
 import type { TabCluster } from "skylark-mq/tab";
 import { answers, socketUrl, takeToken } from "./link.ts";
 
@@ -70,7 +70,9 @@ export function createSession(): Session {
     try {
       return await connect(socketUrl(location, token), { signal });
     } catch (error) {
-      if (!signal.aborted && (await answers(location, signal))) throw new TokenNeeded(true);
+      // The package's own wasm file may be what did not come.
+      const refused = error instanceof ConnectionError && error.codeName !== "WASM";
+      if (refused && !signal.aborted && (await answers(location, signal))) throw new TokenNeeded(true);
       throw error;
     }
   }

@@ -39,6 +39,7 @@ export interface Tail {
 }
 
 export const KEPT_ROWS = 200;
+const MOST_OF_NEW = 20_000;
 const STEP_MS = 100;
 /** A step that brought more than this is followed by a longer one. */
 const MANY = 50;
@@ -116,7 +117,7 @@ export function createTail(session: Session, watch: Watch): Tail {
     };
     try {
       const group = `playground-tail-${crypto.randomUUID().slice(0, 8)}`;
-      const begin = start === "auto" ? await suited(client, topic) : start;
+      const begin = start === "auto" ? await suited(client, topic, watch.isNew(topic)) : start;
       if (signal.aborted) return;
       consumer = client.consumer(topic, { group, tags: filter, from: begin, signal });
       batch(() => {
@@ -179,9 +180,9 @@ export function createTail(session: Session, watch: Watch): Tail {
   };
 }
 
-/** A topic whose messages all fit into the list is shown from its beginning. */
-async function suited(client: Client, topic: string): Promise<"first" | "last"> {
+/** A topic is shown from its beginning if its messages all fit into the list, or if it began before the person's eyes. */
+async function suited(client: Client, topic: string, fresh: boolean): Promise<"first" | "last"> {
   const stats = await client.admin.topicStats(topic);
   const messages = stats.reduce((sum, queue) => sum + (queue.max - queue.min), 0n);
-  return messages <= BigInt(KEPT_ROWS) ? "first" : "last";
+  return messages <= BigInt(fresh ? MOST_OF_NEW : KEPT_ROWS) ? "first" : "last";
 }

@@ -59,6 +59,8 @@ export interface Watch {
   /** What the person picked last; set anew by each pick, also of the same topic. */
   readonly picked: Accessor<string | null>;
   pick(topic: string): void;
+  /** Whether the topic was made while this page was connected. */
+  readonly isNew: (topic: string) => boolean;
   readonly view: (topic: string) => TopicView | undefined;
   /** Overall number of a queue, if its topic has been asked for. */
   readonly overall: (queue: QueueRef) => number | undefined;
@@ -90,6 +92,7 @@ export function createWatch(session: Session): Watch {
     return known(want) ? want : known(before) ? before : (userTopics()[0] ?? null);
   }, null);
   const [picked, setPicked] = createSignal<string | null>(null, { equals: false });
+  let old: ReadonlySet<string> | null = null;
   let soon = new Set<string>();
   let hurry = false;
   let wake: (() => void) | null = null;
@@ -114,6 +117,7 @@ export function createWatch(session: Session): Watch {
         setSamples([]);
         setWanted(null);
         setPicked(null);
+        old = null;
       });
     }),
   );
@@ -148,6 +152,7 @@ export function createWatch(session: Session): Watch {
         if (signal.aborted) return;
         const known = await askBrokers(client, info);
         if (signal.aborted) return;
+        old ??= new Set(names);
         batch(() => {
           setBrokers(known.views);
           setTopics([...names].sort());
@@ -227,6 +232,7 @@ export function createWatch(session: Session): Watch {
       setPicked(topic);
     },
     select,
+    isNew: (topic) => old !== null && !old.has(topic),
     view: (topic) => views().get(topic),
     overall: (queue) => views().get(queue.topic)?.queues.find((one) => queueKey(one.queue) === queueKey(queue))?.overall,
     samples,
