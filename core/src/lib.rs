@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+pub mod client;
 pub mod ids;
 pub mod output;
 pub mod record;

@@ -43,6 +43,8 @@ pub mod request {
     pub const HEART_BEAT: i32 = 34;
     /// A client leaves.
     pub const UNREGISTER_CLIENT: i32 = 35;
+    /// A consumer gives a message back.
+    pub const CONSUMER_SEND_MSG_BACK: i32 = 36;
     /// The members of a group.
     pub const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
     /// Broker to client: members changed.

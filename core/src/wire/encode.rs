@@ -223,6 +223,7 @@ impl Request<'_> {
             Self::ViewMessage { .. } => rc::VIEW_MESSAGE_BY_ID,
             Self::Heartbeat(_) => rc::HEART_BEAT,
             Self::UnregisterClient { .. } => rc::UNREGISTER_CLIENT,
+            Self::SendBack { .. } => rc::CONSUMER_SEND_MSG_BACK,
             Self::ConsumerList { .. } => rc::GET_CONSUMER_LIST_BY_GROUP,
             Self::NotifyConsumerIds { .. } => rc::NOTIFY_CONSUMER_IDS_CHANGED,
             Self::UpdateTopic { .. } => rc::UPDATE_AND_CREATE_TOPIC,
@@ -282,6 +283,15 @@ fn write(request: &Request<'_>, ask: AskId, oneway: bool, binary: bool, out: &mu
             w.str("clientID", client_id);
             w.opt_str("producerGroup", *producer_group);
             w.opt_str("consumerGroup", *consumer_group);
+        }
+        Request::SendBack { at, group, delay_level, origin_id, origin_topic, max_reconsume_times } => {
+            w.int("offset", *at);
+            w.str("group", group);
+            w.int("delayLevel", *delay_level);
+            w.str("originMsgId", origin_id);
+            w.str("originTopic", origin_topic);
+            w.bool("unitMode", false);
+            w.int("maxReconsumeTimes", *max_reconsume_times);
         }
         Request::ConsumerList { group } | Request::NotifyConsumerIds { group } => w.str("consumerGroup", group),
         Request::UpdateTopic { config } => topic_fields(&mut w, config),

@@ -264,6 +264,21 @@ pub enum Request<'a> {
         /// Its consumer group, if that is what leaves.
         consumer_group: Option<&'a str>,
     },
+    /// 36, consumer to broker: a message could not be consumed; deliver it again later.
+    SendBack {
+        /// Its position in the log.
+        at: i64,
+        /// The consumer group.
+        group: &'a str,
+        /// 0: by how often it was tried; negative: put it aside for good.
+        delay_level: i32,
+        /// The broker's id of the copy that was read.
+        origin_id: &'a str,
+        /// The topic it was first sent to.
+        origin_topic: &'a str,
+        /// Deliveries after the first before it is put aside.
+        max_reconsume_times: i32,
+    },
     /// 38: the ids of a group's members.
     ConsumerList {
         /// The consumer group.

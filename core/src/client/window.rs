@@ -1,0 +1,146 @@
+//! What one queue has delivered and not yet had acknowledged, and the offset that may be committed.
+//!
+//! Must stay true: [`Window::commit`] never passes an offset that was delivered and not acked (DEL-4), and a
+//! message is held once, whatever the broker sends twice.
+
+use alloc::collections::BTreeMap;
+
+/// Messages of one queue between delivery and acknowledgement.
+#[derive(Debug)]
+pub(super) struct Window<T> {
+    /// The next offset to ask the broker for. All before it was delivered here, or did not match.
+    position: u64,
+    held: BTreeMap<u64, (usize, T)>,
+    bytes: usize,
+}
+
+impl<T> Window<T> {
+    /// Nothing delivered, reading from `position`.
+    pub(super) const fn new(position: u64) -> Self {
+        Self { position, held: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// The next offset to read.
+    pub(super) const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Messages held.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Sum of the sizes of the messages held.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Last minus first held offset.
+    pub(super) fn span(&self) -> u64 {
+        match (self.held.first_key_value(), self.held.last_key_value()) {
+            (Some((first, _)), Some((last, _))) => last - first,
+            _ => 0,
+        }
+    }
+
+    /// Holds a message until it is acked. `false`, and nothing changes, for an offset that was read before.
+    pub(super) fn hold(&mut self, offset: u64, bytes: usize, message: T) -> bool {
+        if offset < self.position {
+            return false;
+        }
+        self.held.insert(offset, (bytes, message));
+        self.bytes += bytes;
+        self.position = offset + 1;
+        true
+    }
+
+    /// Reading goes on at `to`: what lay between did not match, or is gone. Never backwards.
+    pub(super) fn advance(&mut self, to: u64) {
+        self.position = self.position.max(to);
+    }
+
+    /// The message at `offset` is done. `None` when it is not held: acked before, or of an earlier assignment.
+    pub(super) fn ack(&mut self, offset: u64) -> Option<T> {
+        let (bytes, message) = self.held.remove(&offset)?;
+        self.bytes -= bytes;
+        Some(message)
+    }
+
+    /// The message at `offset`, if it is held.
+    pub(super) fn get_mut(&mut self, offset: u64) -> Option<&mut T> {
+        self.held.get_mut(&offset).map(|(_, message)| message)
+    }
+
+    /// The offset to commit: the smallest that is not done.
+    pub(super) fn commit(&self) -> u64 {
+        self.held.first_key_value().map_or(self.position, |(first, _)| *first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn commit_is_the_smallest_unacked() {
+        let mut w = Window::new(10);
+        for offset in [10, 11, 13] {
+            assert!(w.hold(offset, 100, ()));
+        }
+        w.advance(15);
+        assert_eq!((w.commit(), w.position(), w.len(), w.bytes(), w.span()), (10, 15, 3, 300, 3));
+        assert!(w.ack(11).is_some());
+        assert_eq!(w.commit(), 10);
+        assert!(w.ack(10).is_some());
+        assert_eq!(w.commit(), 13);
+        assert!(w.ack(13).is_some());
+        assert_eq!((w.commit(), w.bytes()), (15, 0));
+        assert!(w.ack(13).is_none(), "a second ack finds nothing");
+    }
+
+    #[test]
+    fn what_was_read_is_not_held_again() {
+        let mut w = Window::new(5);
+        assert!(!w.hold(4, 1, ()));
+        assert!(w.hold(5, 1, ()));
+        assert!(!w.hold(5, 1, ()));
+        assert_eq!((w.len(), w.bytes()), (1, 1));
+    }
+
+    proptest! {
+        /// DEL-4: whatever is delivered, skipped and acked in whatever order, the commit never passes an unacked offset.
+        #[test]
+        fn commit_never_passes_an_unacked_offset(
+            start in 0_u64..50,
+            steps in proptest::collection::vec((0_u8..3, 0_u64..120), 0..200),
+        ) {
+            let mut window = Window::new(start);
+            let mut unacked = BTreeSet::new();
+            let mut delivered = BTreeSet::new();
+            let mut last = start;
+            for (kind, n) in steps {
+                match kind {
+                    0 => {
+                        let offset = window.position() + n % 3;
+                        prop_assert!(window.hold(offset, 7, offset));
+                        prop_assert!(delivered.insert(offset));
+                        unacked.insert(offset);
+                    }
+                    1 => window.advance(n),
+                    _ => prop_assert_eq!(window.ack(n).is_some(), unacked.remove(&n)),
+                }
+                let commit = window.commit();
+                prop_assert!(unacked.iter().all(|offset| commit <= *offset));
+                prop_assert!(commit <= window.position());
+                prop_assert!(commit >= last, "without a reset the commit only moves on");
+                prop_assert!(delivered.range(..commit).all(|offset| !unacked.contains(offset)));
+                prop_assert_eq!(window.bytes(), unacked.len() * 7);
+                last = commit;
+            }
+        }
+    }
+}
