@@ -40,6 +40,7 @@ test("the page in use, in light, dark and Chinese", async () => {
     await waitFor("offsets", async () => (await page.getByTestId("queue-table").locator("tbody tr").count()) > 0);
     await page.evaluate(() => document.activeElement.blur());
     await page.mouse.move(0, 0);
+    await page.evaluate(() => scrollTo(0, 0));
     const path = picturePath(name);
     await page.screenshot({ path });
     const { size } = statSync(path);
