@@ -13,10 +13,13 @@
 
 extern crate alloc;
 
+pub mod broker;
 pub mod client;
 pub mod ids;
+pub mod namesrv;
 pub mod output;
 pub mod record;
+pub mod session;
 pub mod store;
 pub mod time;
 pub mod wire;

@@ -73,6 +73,11 @@ impl MemoryStore {
         Self { capacity, begin: LogPos(0), chunks: BTreeMap::new(), units: BTreeMap::new(), tables: BTreeMap::new() }
     }
 
+    /// Changes how many bytes the log may hold at a time; what is there stays.
+    pub fn set_capacity(&mut self, capacity: u64) {
+        self.capacity = capacity;
+    }
+
     /// Keeps log bytes at `at`. A buffer that was copied from is given back for reuse.
     pub fn write(&mut self, at: LogPos, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
         if bytes.len() < LARGE
