@@ -37,8 +37,10 @@ struct Suite {
 /// What is set up before suites run; in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Need {
-    /// A compiler for wasm32, and the binder.
+    /// A compiler for wasm32.
     Wasm,
+    /// The binder and test runner for wasm.
+    Binder,
     /// Node and its packages.
     Node,
     /// Chromium and its driver.
@@ -60,7 +62,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "wasm",
         about: "the wasm modules: imports, size budgets, tests in Chromium",
-        needs: &[Need::Wasm, Need::Node, Need::Chromium],
+        needs: &[Need::Wasm, Need::Binder, Need::Node, Need::Chromium],
         run: wasm_suite,
     },
     Suite {
@@ -159,7 +161,8 @@ fn set_up(project: &Project, suites: &[&Suite]) -> BTreeMap<Need, String> {
     let mut broken = BTreeMap::new();
     for need in needs {
         let outcome = match need {
-            Need::Wasm => WasmToolchain::find_or_set_up(project).and_then(|_| wasm::bindgen(project)).map(drop),
+            Need::Wasm => WasmToolchain::find_or_set_up(project).map(drop),
+            Need::Binder => wasm::bindgen(project).map(drop),
             Need::Node => Node::set_up(project).map(drop),
             Need::Chromium => chromium().map(drop),
             Need::Java => find_java(),
