@@ -12,25 +12,25 @@ const SUBSCRIBED: &str = "TagA || Aa";
 
 #[test]
 fn java_4_with_json_headers() {
-    everything(&Java::V4.prepare(), "JSON");
+    everything(&Java::V4.prepare(), "V4_9_8", "JSON");
 }
 
 #[test]
 fn java_4_with_binary_headers() {
-    everything(&Java::V4.prepare().with_binary_headers(), "ROCKETMQ");
+    everything(&Java::V4.prepare().with_binary_headers(), "V4_9_8", "ROCKETMQ");
 }
 
 #[test]
 fn java_5_with_json_headers() {
-    everything(&Java::V5.prepare(), "JSON");
+    everything(&Java::V5.prepare(), "V5_3_3", "JSON");
 }
 
 #[test]
 fn java_5_with_binary_headers() {
-    everything(&Java::V5.prepare().with_binary_headers(), "ROCKETMQ");
+    everything(&Java::V5.prepare().with_binary_headers(), "V5_3_3", "ROCKETMQ");
 }
 
-fn everything(client: &JavaClient, headers: &str) {
+fn everything(client: &JavaClient, version: &str, headers: &str) {
     let folder = Folder::new();
     let mut server = Server::start(&folder, &Options::default());
     for mode in MODES {
@@ -43,7 +43,8 @@ fn everything(client: &JavaClient, headers: &str) {
     let common = ["--namesrv", &server.namesrv, "--group", "tests-all", "--tags", SUBSCRIBED];
     let arguments = [&["both", "--prefix", "all", "--count", &count, "--expect", &total], common.as_slice()].concat();
     let (content, reports) = client.start(folder.path(), &arguments).finish();
-    assert_eq!(one(&reports, "client", "kind", "client")["serialize"], headers);
+    let own = one(&reports, "client", "kind", "client");
+    assert_eq!((&own["version"], &own["serialize"]), (&version.into(), &headers.into()));
     for mode in MODES {
         let sent = one(&reports, "sent", "mode", mode);
         assert_eq!((&sent["acked"], &sent["failed"]), (&COUNT.into(), &0.into()), "{sent}");

@@ -391,7 +391,7 @@ fn garbage(random: &mut Random, _: &str) -> (Vec<u8>, Expect) {
             bytes = Link::frame_with_header(
                 b"{\"code\":0,\"opaque\":77,\"flag\":1,\"language\":\"JAVA\",\"version\":1}",
                 &bytes,
-            )
+            );
         }
         _ => {}
     }

@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.MQVersion;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 
 /**
@@ -51,7 +52,7 @@ public final class Main {
             options.put(args[i].substring(2), args[i + 1]);
         }
         new Report("client").put("serialize", RemotingCommand.getSerializeTypeConfigInThisServer())
-            .put("version", System.getProperty("rocketmq.remoting.version")).print();
+            .put("version", MQVersion.getVersionDesc(MQVersion.CURRENT_VERSION)).print();
         switch (args[0]) {
             case "send":
                 return send();
