@@ -1,1 +1,3 @@
 //! Skylark, native: the program and the Rust client.
+
+pub mod store;
