@@ -4,12 +4,13 @@ use alloc::string::ToString;
 use alloc::vec;
 
 use super::*;
-use crate::ids::{LogPos, StoreId};
+use crate::ids::StoreId;
 use crate::record::properties;
 use crate::store::memory::{Lease, MemoryStore};
 use crate::store::{Disk, Done, StoreError};
 use crate::time::Unix;
 use crate::wire::reply::{Positions, Pulled, Sent};
+use crate::wire::request::Boundary::{Lower, Upper};
 use crate::wire::request::{ConsumerData, PullMessage, QueueOf, SendMessage, Subscription, pull_flag};
 
 /// A broker, its clock, and what its medium shall do next.
@@ -396,7 +397,6 @@ fn offsets_are_found_by_time() {
         Some(Reply::Offset(offset)) => offset,
         other => panic!("{other:?}"),
     };
-    use crate::wire::request::Boundary::{Lower, Upper};
     assert_eq!((at(-5, Lower), at(30, Lower), at(31, Lower), at(999, Lower)), (0, 3, 4, 10));
     assert_eq!((at(-5, Upper), at(30, Upper), at(39, Upper), at(999, Upper)), (0, 3, 3, 9));
 }
