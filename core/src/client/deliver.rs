@@ -30,7 +30,7 @@ use crate::wire::answer::Answer;
 use crate::wire::codes::Code;
 use crate::wire::request::{Boundary, PullMessage, QueueOf, Request, pull_flag};
 
-/// Last minus first unacked offset beyond which nothing more is read.
+/// How far reading may be ahead of the oldest message not acked. Apache lets what is acked out of this count.
 const MAX_SPAN: u64 = 2_000;
 /// Bytes asked for at once.
 const PULL_BYTES: i32 = 256 << 10;

@@ -328,13 +328,12 @@ impl Client {
             return;
         }
         let topic = self.routes.topic(&send.topic);
-        let queue = match &send.fixed {
-            Some(queue) => Some(queue.clone()),
-            None => {
-                let turn = self.producers.turns.entry((send.group.clone(), send.topic.clone()));
-                let turn = turn.or_insert_with(|| self.random.below(topic.write.len().max(1)));
-                choose(&topic.write, turn, send.queue.as_ref().map(|queue| &*queue.broker)).cloned()
-            }
+        let queue = if let Some(queue) = &send.fixed {
+            Some(queue.clone())
+        } else {
+            let turn = self.producers.turns.entry((send.group.clone(), send.topic.clone()));
+            let turn = turn.or_insert_with(|| self.random.below(topic.write.len().max(1)));
+            choose(&topic.write, turn, send.queue.as_ref().map(|queue| &*queue.broker)).cloned()
         };
         let address = queue.as_ref().and_then(|queue| self.routes.master(&queue.broker)).map(ToString::to_string);
         let (Some(queue), Some(address)) = (queue, address) else {
