@@ -4,7 +4,8 @@
 
 use super::WireError;
 use super::codes::Code;
-use super::frame::{Frame, parse_i32, parse_i64};
+use super::frame::Frame;
+use super::header::{parse_i32, parse_i64};
 
 /// A response, borrowed from the bytes that carried it.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 
 use super::body;
 use super::codes::{Code, VERSION_MAPPINGS, VERSION_STANDARD_JSON, request as rc};
-use super::frame::{Frame, parse_i64};
+use super::frame::Frame;
+use super::header::parse_i64;
 use super::id::crc;
 use super::reply::Refusal;
 use super::request::{Boundary, PullMessage, QueueOf, RegisterBroker, Request, SendMessage, TopicConfig};

@@ -13,7 +13,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::WireError;
-use super::frame::parse_i64;
+use super::header::parse_i64;
 
 /// How deep values may nest.
 pub const MAX_DEPTH: usize = 32;

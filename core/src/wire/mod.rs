@@ -13,6 +13,7 @@ pub mod codes;
 mod decode;
 pub mod encode;
 pub mod frame;
+mod header;
 pub mod id;
 pub mod json;
 pub mod reply;
