@@ -7,10 +7,10 @@ use skylark_core::ids::{AskId, Call, ConnId, LogPos};
 use skylark_core::time::Unix;
 use skylark_core::wire::answer::Answer;
 use skylark_core::wire::codes::Code;
-use skylark_core::wire::encode;
 use skylark_core::wire::frame::{Frame, Frames, MAX_FRAME};
 use skylark_core::wire::reply::{Positions, Pulled, Refusal, Reply, Sent};
 use skylark_core::wire::request::{Boundary, PullMessage, QueueOf, Request, SendMessage, TopicConfig};
+use skylark_core::wire::{WireError, encode};
 
 mod golden;
 use golden::{bytes, vectors};
@@ -239,4 +239,157 @@ fn a_oneway_call_gets_no_bytes() {
     let mut out = Vec::new();
     encode::reply(&Call { oneway: true, ..call(false) }, &Reply::<Vec<u8>>::Done, &mut out);
     assert!(out.is_empty());
+}
+
+/// A frame around a JSON header.
+fn json_frame(header: &str, body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(&(4 + header.len() as u32 + body.len() as u32).to_be_bytes());
+    out.extend_from_slice(&(header.len() as u32).to_be_bytes());
+    out.extend_from_slice(header.as_bytes());
+    out.extend_from_slice(body);
+    out
+}
+
+#[test]
+fn json_headers_are_read_as_peers_write_them() {
+    let header = r#" { "code" : "30", "unknown":{"a":[1,{"b":null}],"c":"\"}"}, "language":9, "opaque":-3,
+        "extFields":{"queueId":3,"topic":"a\u4e2d\ud83d\ude00\\\"\n\/","lo":false,"gone":null,"queueId":"4"},
+        "serializeTypeCurrentRPC":"JSON","remark":null,"flag":2,"version":317 } "#;
+    with_frame(json_frame(header, b"body"), |frame| {
+        assert_eq!((frame.code(), frame.opaque(), frame.flag(), frame.version()), (30, -3, 2, 317));
+        assert_eq!((frame.language().name(), frame.remark(), frame.body()), ("GO", "", &b"body"[..]));
+        assert_eq!((frame.field("gone"), frame.field("lo")), (None, Some(&b"false"[..])));
+        let queue = QueueOf { topic: "a中😀\\\"\n/", queue_id: 4 };
+        assert_eq!(Request::decode(&frame), Ok(Request::MaxOffset(queue)), "the last of two fields counts");
+    });
+    with_frame(json_frame("{}", b""), |frame| {
+        assert_eq!((frame.code(), frame.language().name(), frame.version()), (0, "JAVA", 0));
+    });
+    with_frame(json_frame(r#"{"code":106,"extFields":null,"language":"KLINGON"}"#, b""), |frame| {
+        assert_eq!((Request::decode(&frame), frame.language().name()), (Ok(Request::ClusterInfo), "OTHER"));
+    });
+}
+
+#[test]
+fn several_frames_of_one_read_are_found_and_the_rest_waits() {
+    let mut buf = json_frame(r#"{"code":106,"opaque":1,"extFields":{"a":"\u0001"}}"#, b"");
+    let first = buf.len();
+    encode::binary_request(&Request::TopicList, AskId(2), false, &mut buf);
+    let both = buf.len();
+    encode::request(&Request::BrokerInfo, AskId(3), false, &mut buf);
+    let whole = buf.clone();
+    let mut frames = Frames::new();
+    for end in 0..=whole.len() {
+        let mut buf = whole[..end].to_vec();
+        let (used, count) = match end {
+            e if e < first => (0, 0),
+            e if e < both => (first, 1),
+            e if e < whole.len() => (both, 2),
+            e => (e, 3),
+        };
+        assert_eq!(frames.split(&mut buf, MAX_FRAME), Ok(used));
+        assert_eq!(frames.len(), count);
+        let opaques: Vec<i32> = frames.iter(&buf).map(|f| f.opaque()).collect();
+        assert_eq!(opaques, [1, 2, 3][..count]);
+    }
+}
+
+#[test]
+fn lengths_are_checked_before_anything_arrives() {
+    // SEC-8: eight bytes are enough to refuse what is too long or makes no sense.
+    let split = |bytes: &[u8]| Frames::new().split(&mut bytes.to_vec(), MAX_FRAME);
+    assert_eq!(split(&[0, 255, 255, 252]), Ok(0), "16 MiB with its length is the largest");
+    assert_eq!(split(&[0, 255, 255, 253]), Err(WireError::TooLong { what: "frame", max: MAX_FRAME }));
+    assert_eq!(split(&[255; 4]), Err(WireError::TooLong { what: "frame", max: MAX_FRAME }));
+    assert!(matches!(split(&[0, 0, 0, 3]), Err(WireError::Malformed { .. })), "shorter than its header length");
+    assert!(matches!(split(&[0, 0, 1, 0, 2, 0, 0, 9]), Err(WireError::Malformed { .. })), "unknown serialization");
+    assert!(matches!(split(&[0, 0, 0, 9, 0, 0, 0, 6]), Err(WireError::Malformed { .. })), "header beyond the frame");
+    assert!(matches!(split(&[0, 255, 0, 0, 0, 4, 0, 1]), Err(WireError::TooLong { what: "header", .. })));
+    assert!(matches!(split(b"\x16\x03\x01\x02\x00\x01"), Err(WireError::TooLong { .. })), "TLS is not a frame");
+}
+
+#[test]
+fn headers_that_make_no_sense_close_the_connection() {
+    for header in [
+        "",
+        "[]",
+        "{",
+        "{\"code\":}",
+        "{\"code\":1",
+        "{\"code\":\"x\"}",
+        "{\"code\":99999999999}",
+        "{\"a\":\"\\u12\"}",
+        "{\"a\":\"\\q\"}",
+        "{\"a\":\"",
+        "{\"extFields\":{\"a\":\"b\"",
+        "{\"extFields\":{\"a\"}}",
+        "{\"a\" 1}",
+    ] {
+        let error = Frames::new().split(&mut json_frame(header, b"x"), MAX_FRAME);
+        assert!(matches!(error, Err(WireError::Malformed { .. })), "{header} {error:?}");
+    }
+    let deep = format!("{{\"a\":{}", "[".repeat(100));
+    let error = Frames::new().split(&mut json_frame(&deep, b""), MAX_FRAME);
+    assert!(matches!(error, Err(WireError::TooLong { .. })));
+    let many: String = (0..2000).map(|i| format!("\"{i}\":\"\",")).collect();
+    let error = Frames::new().split(&mut json_frame(&format!("{{\"extFields\":{{{many}}}}}"), b""), MAX_FRAME);
+    assert!(matches!(error, Err(WireError::TooLong { .. })), "counts are capped");
+}
+
+#[test]
+fn a_request_that_lacks_a_field_is_refused_by_its_name() {
+    let refused = |header: &str| {
+        with_frame(json_frame(header, b""), |frame| Request::decode(&frame).expect_err("a refusal").remark)
+    };
+    assert!(refused(r#"{"code":30,"extFields":{"topic":"T"}}"#).contains("'queueId'"));
+    assert!(refused(r#"{"code":30,"extFields":{"topic":"T","queueId":"x"}}"#).contains("'queueId'"));
+    assert!(refused(r#"{"code":30,"extFields":{"topic":"T","queueId":"2147483648"}}"#).contains("'queueId'"));
+    assert!(refused(r#"{"code":310,"extFields":{"a":"PG"}}"#).contains("'b'"));
+    assert!(refused(r#"{"code":10}"#).contains("'producerGroup'"));
+    assert!(refused(r#"{"code":34}"#).contains("heartbeat"));
+    assert!(refused(r#"{"code":103,"extFields":{"bodyCrc32":"5"}}"#).contains("crc32 not match"));
+    let attributes = r#"{"code":17,"extFields":{"topic":"T","readQueueNums":"1","writeQueueNums":"1","perm":"6","topicFilterType":"SINGLE_TAG","attributes":"message.type=FIFO"}}"#;
+    assert!(refused(attributes).contains("message.type=FIFO"));
+    let mut bytes = json_frame(r#"{"code":38,"extFields":{"consumerGroup":"??"}}"#, b"");
+    let at = bytes.windows(2).position(|w| w == b"??").expect("marker");
+    bytes[at] = 0xFF;
+    assert!(with_frame(bytes, |f| Request::decode(&f).expect_err("a refusal").remark).contains("UTF-8"));
+}
+
+#[test]
+fn a_binary_send_means_what_its_golden_fields_say() {
+    let v = golden::vector("binary-request-send-v2");
+    let want = &v["decoded"]["meaning"];
+    with_frame(bytes(&v["hex"]), |frame| {
+        let Ok(Request::Send(send)) = Request::decode(&frame) else { panic!("a send") };
+        for (name, found) in [
+            ("producerGroup", send.group),
+            ("topic", send.topic),
+            ("defaultTopic", send.default_topic),
+            ("properties", send.properties),
+        ] {
+            assert_eq!(found, want[name].as_str().expect("text"));
+        }
+        for (name, found) in [
+            ("defaultTopicQueueNums", send.default_topic_queues),
+            ("queueId", send.queue_id),
+            ("sysFlag", send.sys_flag),
+            ("flag", send.flag),
+            ("reconsumeTimes", send.reconsume_times),
+        ] {
+            assert_eq!(i64::from(found), want[name].as_i64().expect("number"));
+        }
+        assert_eq!(send.born.0, want["bornTimestamp"].as_i64().expect("number"));
+        assert_eq!((send.max_reconsume_times, send.batch, send.body), (None, false, &b"hello"[..]));
+    });
+}
+
+#[test]
+fn a_heartbeat_knows_the_language_and_version_of_its_frame() {
+    let body = br#"{"clientID":"c@1"}"#;
+    with_frame(json_frame(r#"{"code":34,"language":"GO","version":317}"#, body), |frame| {
+        let Ok(Request::Heartbeat(heartbeat)) = Request::decode(&frame) else { panic!("a heartbeat") };
+        assert_eq!((&*heartbeat.client_id, &*heartbeat.language, heartbeat.version), ("c@1", "GO", 317));
+    });
 }

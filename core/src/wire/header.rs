@@ -183,6 +183,11 @@ impl<'b, 'f> Scan<'b, 'f> {
             return Some(());
         }
         loop {
+            match self.plain_field()? {
+                Some(true) => continue,
+                Some(false) => return Some(()),
+                None => {}
+            }
             let key = self.string()?;
             self.expect(b':')?;
             let null = self.peek() == Some(b'n');
@@ -193,6 +198,39 @@ impl<'b, 'f> Scan<'b, 'f> {
             if !self.more(b'}')? {
                 return Some(());
             }
+        }
+    }
+
+    /// The usual case in one go: a name and a text without a blank around them. `None` when it is another
+    /// case, with nothing taken; else whether another field follows.
+    #[inline]
+    #[expect(clippy::option_option, reason = "the outer one is the scan's failure")]
+    fn plain_field(&mut self) -> Option<Option<bool>> {
+        let from = self.at + 1;
+        if self.buf.get(self.at) != Some(&b'"') {
+            return Some(None);
+        }
+        let to = plain(self.buf, from);
+        if self.buf.get(to..to + 3) != Some(b"\":\"") {
+            return Some(None);
+        }
+        let key = Span::new(from, to);
+        let from = to + 3;
+        let to = plain(self.buf, from);
+        let value = match self.buf.get(to)? {
+            b'"' => {
+                self.at = to + 1;
+                Span::new(from, to)
+            }
+            _ => self.unescape(from, to)?,
+        };
+        self.push(key, value)?;
+        match self.buf.get(self.at) {
+            Some(b',') => {
+                self.at += 1;
+                Some(Some(true))
+            }
+            _ => self.more(b'}').map(Some),
         }
     }
 
@@ -390,7 +428,7 @@ fn plain(buf: &[u8], mut at: usize) -> usize {
     const HIGH: u64 = ONES << 7;
     const QUOTES: u64 = ONES * b'"' as u64;
     const SLASHES: u64 = ONES * b'\\' as u64;
-    while let Some(word) = buf.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+    for word in buf.get(at..).unwrap_or_default().as_chunks::<8>().0 {
         let word = u64::from_le_bytes(*word);
         let (q, s) = (word ^ QUOTES, word ^ SLASHES);
         // A byte that is zero in `q` or `s` gets its high bit set; the lowest set bit is exact.

@@ -290,6 +290,11 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
 /// Writes a string's content, escaped.
 pub(crate) fn escaped(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
+    let plain = |b: &u8| (*b >= 0x20) & (*b != b'"') & (*b != b'\\') & (*b != 0x7F);
+    // Without an early end this runs over many bytes at once, and most texts are plain.
+    if bytes.iter().fold(true, |all, b| all & plain(b)) {
+        return out.extend_from_slice(bytes);
+    }
     let mut from = 0;
     for (at, byte) in bytes.iter().enumerate() {
         let short = match byte {
