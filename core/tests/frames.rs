@@ -332,7 +332,7 @@ fn headers_that_make_no_sense_close_the_connection() {
     let deep = format!("{{\"a\":{}", "[".repeat(100));
     let error = Frames::new().split(&mut json_frame(&deep, b""), MAX_FRAME);
     assert!(matches!(error, Err(WireError::TooLong { .. })));
-    let many: String = (0..2000).map(|i| format!("\"{i}\":\"\",")).collect();
+    let many = (0..2000).map(|i| format!("\"{i}\":\"\"")).collect::<Vec<_>>().join(",");
     let error = Frames::new().split(&mut json_frame(&format!("{{\"extFields\":{{{many}}}}}"), b""), MAX_FRAME);
     assert!(matches!(error, Err(WireError::TooLong { .. })), "counts are capped");
 }

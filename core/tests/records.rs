@@ -246,7 +246,7 @@ fn unique_keys_differ_and_their_month_turns() {
     for _ in 0..400 * 12 {
         assert_eq!(keys.next(at(ms))[44..52], *"00000000");
         let before: u32 = u32::from_str_radix(&keys.next(at(ms - 1))[44..52], 16).expect("hex");
-        assert!((28..=31).contains(&((before + 1) / 86_400_000)) && (before + 1) % 86_400_000 == 0);
+        assert!((28..=31).contains(&((before + 1) / 86_400_000)) && (before + 1).is_multiple_of(86_400_000));
         ms += 28 * 86_400_000;
         while keys.next(at(ms))[44..52] != *"00000000" {
             ms += 86_400_000;

@@ -113,6 +113,7 @@ pub fn without<'a>(text: &'a str, names: &[&str]) -> Cow<'a, str> {
 
 /// The properties that a broker acts on, found in one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
 pub struct Known<'a> {
     /// `TAGS`.
     pub tags: Option<&'a str>,

@@ -451,11 +451,8 @@ pub(crate) fn parse_i32(text: &[u8]) -> Option<i32> {
 
 /// A decimal `i64` with an optional sign; `None` for anything else, or when it does not fit.
 pub(crate) fn parse_i64(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
-    };
+    let negative = text.first() == Some(&b'-');
+    let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
     if digits.is_empty() {
         return None;
     }

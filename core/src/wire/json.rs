@@ -290,9 +290,9 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
 /// Writes a string's content, escaped.
 pub(crate) fn escaped(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
-    let plain = |b: &u8| (*b >= 0x20) & (*b != b'"') & (*b != b'\\') & (*b != 0x7F);
+    let special = |b: u8| u8::from(b < 0x20) | u8::from(b == b'"') | u8::from(b == b'\\') | u8::from(b == 0x7F);
     // Without an early end this runs over many bytes at once, and most texts are plain.
-    if bytes.iter().fold(true, |all, b| all & plain(b)) {
+    if bytes.iter().fold(0, |any, b| any | special(*b)) == 0 {
         return out.extend_from_slice(bytes);
     }
     let mut from = 0;

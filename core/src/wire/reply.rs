@@ -65,7 +65,7 @@ pub struct Pulled<L> {
     pub leases: Vec<L>,
 }
 
-/// An answer. The driver writes it with [`encode`](super::frame) outside the machine's lock.
+/// An answer. The driver writes it with [`encode`](super::encode::reply) outside the machine's lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply<L> {

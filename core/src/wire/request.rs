@@ -120,7 +120,7 @@ pub struct TopicConfig {
     pub order: bool,
     /// `SINGLE_TAG` or `MULTI_TAG`, kept as text since it has no effect.
     pub filter_type: String,
-    /// Attributes such as `message.type`, sorted by name.
+    /// Attributes such as `message.type`, sorted by name. In a request to change a topic an empty value removes.
     pub attributes: Vec<(String, String)>,
 }
 
@@ -140,7 +140,7 @@ pub struct Subscription {
 }
 
 /// A consumer group in a heartbeat.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsumerData {
     /// The group.
     pub group: String,

@@ -72,13 +72,7 @@ pub fn decode(bytes: &[u8]) -> Result<Heartbeat, WireError> {
 }
 
 fn consumer(r: &mut Reader<'_>) -> Result<ConsumerData, WireError> {
-    let mut data = ConsumerData {
-        group: "".into(),
-        consume_type: "".into(),
-        message_model: "".into(),
-        from: "".into(),
-        subscriptions: Vec::new(),
-    };
+    let mut data = ConsumerData::default();
     r.object(|r, key| {
         match &*key {
             "groupName" => data.group = r.string()?,

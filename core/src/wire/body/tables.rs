@@ -87,6 +87,7 @@ impl OffsetTable {
 
 /// Settings of a consumer group. What the broker does not act on is kept, so that a file survives.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the file has them")]
 pub struct GroupConfig {
     /// The group.
     pub name: String,

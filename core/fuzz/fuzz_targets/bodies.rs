@@ -1,0 +1,9 @@
+//! Bodies and tables.
+#![no_main]
+
+#[path = "../../tests/decoders/mod.rs"]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    decoders::read_bodies(data);
+});

@@ -1,0 +1,9 @@
+//! Records, the scan of a log, and batches.
+#![no_main]
+
+#[path = "../../tests/decoders/mod.rs"]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    decoders::read_records(data);
+});
