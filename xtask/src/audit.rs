@@ -1,7 +1,7 @@
 //! `cargo xtask audit`: what the dependencies are, against deny.toml.
 //!
-//! Licences and sources of all crates in Cargo.lock that the listed systems need, and of all npm packages in
-//! package-lock.json; duplicates among the crates. Known security holes are not looked for: the list of
+//! Licences and sources of all crates in Cargo.lock that the listed systems need, and of the npm packages in
+//! package-lock.json (licences of those that are shipped); duplicates among the crates. Known security holes are not looked for: the list of
 //! them is not in any registry. Not part of `cargo xtask test`, since it changes only when a lock file does.
 
 use crate::project::Project;
@@ -122,6 +122,11 @@ struct NpmPackage {
     resolved: Option<String>,
     #[serde(default)]
     link: bool,
+    /// Used for building and testing only.
+    #[serde(default)]
+    dev: bool,
+    #[serde(default, rename = "devOptional")]
+    dev_optional: bool,
 }
 
 const CRATES_IO: [&str; 2] =
@@ -245,6 +250,13 @@ fn npm_packages(licenses: &Licenses, lock: &NpmLock) -> Result<Vec<String>> {
     let allowed: Vec<&String> = licenses.allow.iter().collect();
     let mut complaints = Vec::new();
     for (name, package) in lock.packages.iter().filter(|(_, package)| !package.link) {
+        if let Some(resolved) = &package.resolved {
+            complaints.push(format!("npm {name}: comes from {resolved}, not by its name from the registry"));
+        }
+        // Nothing of a tool is in what people get.
+        if package.dev || package.dev_optional {
+            continue;
+        }
         let more: Vec<&String> = licenses
             .exceptions
             .iter()
@@ -253,9 +265,6 @@ fn npm_packages(licenses: &Licenses, lock: &NpmLock) -> Result<Vec<String>> {
             .collect();
         if let Some(why) = refused_license(package.license.as_deref(), &[allowed.clone(), more].concat())? {
             complaints.push(format!("npm {name}: {why}"));
-        }
-        if let Some(resolved) = &package.resolved {
-            complaints.push(format!("npm {name}: comes from {resolved}, not by its name from the registry"));
         }
     }
     Ok(complaints)

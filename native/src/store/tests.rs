@@ -1,3 +1,5 @@
+//! The store of files: core's conformance suite over a real folder, and what only files can do wrong.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,3 +1,5 @@
+//! Opening a store from disks whose bytes a test has spoiled or cut.
+
 use super::*;
 use crate::ids::{StoreId, Ticket};
 use crate::store::conformance::sample as record;
