@@ -1,2 +1,7 @@
 //! The program `skylark`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skylark::cli::main()
+}
