@@ -20,8 +20,8 @@ use crate::wire::request::DataVersion;
 
 /// Room is asked for this far ahead of the log's end, bytes.
 const AHEAD: u64 = 8 << 20;
-/// Time between tries while the medium has no room, ms.
-const FULL_RETRY_MS: u64 = 1000;
+/// Time between tries of what the medium refused, ms.
+const RETRY_MS: u64 = 1000;
 /// Units are saved after this time, or when this many wait. ms, units.
 const SAVE_MS: u64 = 1000;
 const SAVE_UNITS: usize = 64 << 10;
@@ -70,7 +70,9 @@ pub struct Saving {
     units_due: Option<Instant>,
     checkpoint_due: Instant,
     checkpointed: LogPos,
-    checkpoint: Option<StoreId>,
+    checkpoint: Option<(StoreId, LogPos)>,
+    /// A save was refused: none before this.
+    save_again: Option<Instant>,
     flush_due: Option<Instant>,
     topics: Option<(StoreId, i64)>,
     /// Version of the topic table that is safe on the medium.
@@ -118,7 +120,7 @@ impl<S: Store> Broker<S> {
         } else if saving.prepare == Some(id) {
             saving.prepare = None;
             let still = result.is_err() || self.store.room(self.log.end().plus(AHEAD)) != Room::Ready;
-            saving.prepare_again = still.then(|| now.mono.plus_ms(FULL_RETRY_MS));
+            saving.prepare_again = still.then(|| now.mono.plus_ms(RETRY_MS));
         } else if saving.units.as_ref().is_some_and(|(units, _)| *units == id) {
             let checkpoint = saving.units.take().and_then(|(_, checkpoint)| checkpoint);
             if result.is_ok() {
@@ -128,19 +130,27 @@ impl<S: Store> Broker<S> {
                 }
             } else {
                 self.queues.save_failed();
+                self.put_off_saves();
             }
         } else if saving.topics.is_some_and(|(topics, _)| topics == id) {
-            if let (Some((_, version)), Ok(_)) = (saving.topics.take(), &result) {
-                saving.topics_saved = version;
-                self.settle_topic_waiters(now);
+            match (saving.topics.take(), result) {
+                (Some((_, version)), Ok(_)) => {
+                    saving.topics_saved = version;
+                    self.settle_topic_waiters(now);
+                }
+                _ => self.put_off_saves(),
             }
         } else if saving.offsets == Some(id) {
             saving.offsets = None;
             if result.is_err() {
                 self.offsets.mark_dirty();
+                self.put_off_saves();
             }
-        } else if saving.checkpoint == Some(id) {
-            saving.checkpoint = None;
+        } else if saving.checkpoint.is_some_and(|(checkpoint, _)| checkpoint == id) {
+            match (saving.checkpoint.take(), result) {
+                (Some((_, at)), Ok(_)) => saving.checkpointed = at,
+                _ => self.put_off_saves(),
+            }
         }
     }
 
@@ -223,7 +233,9 @@ impl<S: Store> Broker<S> {
     /// Writes, flushes, saves that are due. Called when outputs are drained.
     pub(super) fn poll_disk(&mut self) -> Option<Disk> {
         let now = self.now;
-        if let Some(disk) = self.poll_topics() {
+        if self.saving.save_again.is_none()
+            && let Some(disk) = self.poll_topics()
+        {
             return Some(disk);
         }
         let next = StoreId(self.ids + 1);
@@ -246,7 +258,20 @@ impl<S: Store> Broker<S> {
             self.saving.flush_due = None;
             return Some(Disk::Flush { id });
         }
-        self.poll_prepare().or_else(|| self.poll_units()).or_else(|| self.poll_offsets())
+        self.poll_prepare().or_else(|| self.poll_saves())
+    }
+
+    /// The medium refused a save: the next is tried later, so that a full disk costs no spinning.
+    fn put_off_saves(&mut self) {
+        self.saving.save_again = Some(self.now.mono.plus_ms(RETRY_MS));
+    }
+
+    fn poll_saves(&mut self) -> Option<Disk> {
+        if self.saving.save_again.is_some_and(|at| at > self.now.mono) {
+            return None;
+        }
+        self.saving.save_again = None;
+        self.poll_topics().or_else(|| self.poll_units()).or_else(|| self.poll_offsets())
     }
 
     fn poll_prepare(&mut self) -> Option<Disk> {
@@ -254,6 +279,7 @@ impl<S: Store> Broker<S> {
         if self.failed || self.saving.prepare.is_some() || !due {
             return None;
         }
+        self.saving.prepare_again = None;
         let upto = self.log.end().plus(AHEAD);
         if matches!(self.store.room(upto), Room::Ready | Room::Failed) {
             return None;
@@ -295,8 +321,7 @@ impl<S: Store> Broker<S> {
 
     fn put_checkpoint(&mut self, now: Now, checkpoint: Checkpoint) {
         let id = StoreId(self.next_id());
-        self.saving.checkpoint = Some(id);
-        self.saving.checkpointed = checkpoint.queues;
+        self.saving.checkpoint = Some((id, checkpoint.queues));
         self.saving.checkpoint_due = now.mono.plus_ms(CHECKPOINT_MS);
         self.out.push_back(Output::Disk(Disk::Put { id, table: Table::Checkpoint, bytes: checkpoint.encode() }));
     }
@@ -343,11 +368,19 @@ impl<S: Store> Broker<S> {
         }
     }
 
-    /// The earliest time at which something here is due.
+    /// The earliest time at which something here can be done. What waits for a completion has none.
     pub(super) fn durable_deadline(&self) -> Option<Instant> {
         let saving = &self.saving;
-        let offsets = self.offsets.is_dirty().then_some(saving.offsets_due);
+        let flush = saving.flush_due.filter(|_| !self.failed && !self.log.has_flush());
+        let prepare = saving.prepare_again.filter(|_| saving.prepare.is_none() && !self.failed);
+        let offsets = (self.offsets.is_dirty() && saving.offsets.is_none()).then_some(saving.offsets_due);
+        let idle = saving.units.is_none() && saving.checkpoint.is_none();
+        let units = saving.units_due.filter(|_| idle);
+        let behind = self.log.flushed() >= self.visible() && self.visible() > saving.checkpointed;
+        let checkpoint = (idle && behind).then_some(saving.checkpoint_due);
+        let saves = [units, offsets, checkpoint, saving.save_again].into_iter().flatten().min();
+        let saves = saves.map(|at| at.max(saving.save_again.unwrap_or(at)));
         let acks = self.flush_acks.front().map(|ack| ack.deadline);
-        [saving.flush_due, saving.units_due, saving.prepare_again, offsets, acks].into_iter().flatten().min()
+        [flush, prepare, saves, acks].into_iter().flatten().min()
     }
 }

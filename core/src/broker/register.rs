@@ -241,8 +241,8 @@ impl<S: Store> Broker<S> {
     pub(super) fn register_deadline(&self) -> Option<Instant> {
         let lines = self.namesrvs.iter().filter_map(|n| match (&n.line, n.asked) {
             (_, Some((_, _, deadline))) => Some(deadline),
-            (Line::Down(at), None) => (at.0 != u64::MAX).then_some(*at),
-            (Line::Up { .. }, None) => Some(n.due),
+            (Line::Down(at), None) => (!self.stopping).then_some(*at),
+            (Line::Up { .. }, None) => (!self.stopping).then_some(n.due),
             (Line::Dialling, None) => None,
         });
         lines.chain(self.topic_waiters.front().map(|w| w.deadline)).min()

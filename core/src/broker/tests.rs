@@ -68,10 +68,17 @@ impl World {
         self.drain();
     }
 
+    /// Whatever happened, the broker wants to be called later than now: a driver would spin otherwise.
+    fn assert_rests(&self) {
+        let next = self.broker.poll_timeout().expect("there is always a scan");
+        assert!(next > self.now.mono, "due at {next:?}, now {:?}", self.now.mono);
+    }
+
     fn wait(&mut self, ms: u64) {
         self.now = Now { mono: self.now.mono.plus_ms(ms), wall: self.now.wall + ms as i64 };
         self.broker.handle_timeout(self.now);
         self.drain();
+        self.assert_rests();
     }
 
     fn call(&mut self) -> Call {
@@ -83,6 +90,7 @@ impl World {
         let call = self.call();
         assert_eq!(self.broker.handle_request(self.now, call, request), Taken::Yes);
         self.drain();
+        self.assert_rests();
         self.answer_to(call)
     }
 
@@ -459,4 +467,19 @@ fn an_unknown_completion_changes_nothing() {
     world.broker.handle_stored(world.now, StoreId(u64::MAX), Err(StoreError::Full));
     world.stored("T", "a", b"1".to_vec().as_slice());
     assert_eq!(world.broker.counters.sent.to_string(), "1");
+}
+
+#[test]
+fn saves_that_the_medium_refuses_are_tried_again_later_and_not_at_once() {
+    // STO-1: reads and sends go on meanwhile.
+    let mut world = World::plain();
+    world.hold = |disk| matches!(disk, Disk::Put { .. });
+    world.stored("T", "a", b"1");
+    let Some(Disk::Put { id, table: Table::Topics, .. }) = world.held.pop() else { panic!("the new topic is saved") };
+    world.broker.handle_stored(world.now, id, Err(StoreError::Full));
+    world.drain();
+    assert!(world.held.is_empty());
+    world.stored("T", "a", b"2");
+    world.wait(1_000);
+    assert!(matches!(world.held.pop(), Some(Disk::Put { table: Table::Topics, .. })));
 }

@@ -189,6 +189,11 @@ impl CommitLog {
         Some(self.flushed)
     }
 
+    /// Whether a flush is in flight.
+    pub fn has_flush(&self) -> bool {
+        self.flushing.is_some()
+    }
+
     /// Whether `id` is the flush in flight.
     pub fn is_flushing(&self, id: StoreId) -> bool {
         self.flushing.as_ref().is_some_and(|f| f.id == id)
