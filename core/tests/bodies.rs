@@ -247,6 +247,8 @@ fn nesting_is_capped() {
         let error = TopicList::decode(deep.as_bytes()).expect_err("too deep");
         assert!(matches!(error, WireError::TooLong { .. } | WireError::Malformed { .. }), "{open} {error}");
     }
+    let long = vec![b' '; heartbeat::MAX_HEARTBEAT + 1];
+    assert!(matches!(heartbeat::decode(&long), Err(WireError::TooLong { .. })));
     let mut out = Vec::new();
     json::float(&mut out, f64::NAN);
     assert_eq!(out, b"0.0");

@@ -264,7 +264,8 @@ pub enum Scan<'a> {
 }
 
 /// Looks at the front of `bytes`, which stand at position `at` of the log and reach to the end of their segment,
-/// or to the end of what is known. Everything is checked: shape, sums, and the position that the record states.
+/// or to the end of what is known; a record or a filler that reaches beyond them counts as damaged. Everything is
+/// checked: shape, sums, and the position that the record states.
 pub fn scan(bytes: &[u8], at: LogPos) -> Scan<'_> {
     let Some(head) = bytes.first_chunk::<8>() else {
         return if bytes.iter().all(|b| *b == 0) { Scan::Nothing } else { Scan::Damaged(Damage::Cut) };

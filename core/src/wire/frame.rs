@@ -19,6 +19,8 @@ use crate::ids::{AskId, Call, ConnId};
 pub const MAX_FRAME: usize = 16 << 20;
 /// The largest header, bytes.
 pub const MAX_HEADER: usize = 256 << 10;
+/// Frames, and a sixteenth of the fields, for which room is kept from read to read.
+const KEEP: usize = 256;
 /// Bytes before the header: total length, serialization, header length.
 const PREFIX: usize = 8;
 
@@ -44,6 +46,9 @@ impl Frames {
     pub fn split(&mut self, buf: &mut [u8], max_frame: usize) -> Result<usize, WireError> {
         self.heads.clear();
         self.fields.clear();
+        // One odd read must not cost memory for as long as the connection lives.
+        self.heads.shrink_to(KEEP);
+        self.fields.shrink_to(16 * KEEP);
         let mut at = 0;
         loop {
             match self.frame(buf, at, max_frame) {

@@ -43,8 +43,15 @@ fn subscription(out: &mut Vec<u8>, sub: &Subscription) {
     });
 }
 
+/// The largest heartbeat that is read, bytes: thousands of subscriptions. Small members take many times their
+/// text in memory, so the text is capped well below a frame's size (SEC-8).
+pub const MAX_HEARTBEAT: usize = 1 << 20;
+
 /// Reads the body. Language and version stand in the frame's header.
 pub fn decode(bytes: &[u8]) -> Result<Heartbeat, WireError> {
+    if bytes.len() > MAX_HEARTBEAT {
+        return Err(WireError::TooLong { what: "heartbeat", max: MAX_HEARTBEAT });
+    }
     let mut heartbeat = Heartbeat::default();
     Reader::new(bytes).object(|r, key| {
         match &*key {
