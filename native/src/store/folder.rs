@@ -77,7 +77,11 @@ impl fmt::Display for OpenError {
                 "cannot {doing} {}: permission denied; give this user the right to write there, or choose another folder with --dir",
                 path.display()
             ),
-            Self::Io { doing, path, error } => write!(f, "cannot {doing} {}: {error}", path.display()),
+            Self::Io { doing, path, error } => write!(
+                f,
+                "cannot {doing} {}: {error}; put that right, or choose another folder with --dir",
+                path.display()
+            ),
         }
     }
 }
