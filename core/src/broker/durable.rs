@@ -71,6 +71,9 @@ pub struct Saving {
     checkpoint_due: Instant,
     checkpointed: LogPos,
     checkpoint: Option<(StoreId, LogPos)>,
+    /// What the flush in flight, and the last one, make true of the queues.
+    flushing: Option<Checkpoint>,
+    flushed: Option<Checkpoint>,
     /// A save was refused: none before this.
     save_again: Option<Instant>,
     flush_due: Option<Instant>,
@@ -114,6 +117,12 @@ impl<S: Store> Broker<S> {
                 Ok(_) => {
                     self.log.handle_flushed(id);
                     self.marks_moved(now);
+                    // With sync flush the queues follow the flush; else they were ahead of it when it began.
+                    let began = self.saving.flushing.take();
+                    self.saving.flushed = match self.config.flush {
+                        FlushMode::Async => began,
+                        FlushMode::Sync => Some(self.snapshot()),
+                    };
                 }
                 Err(why) => self.fail(why),
             }
@@ -256,6 +265,7 @@ impl<S: Store> Broker<S> {
         {
             self.ids += 1;
             self.saving.flush_due = None;
+            self.saving.flushing = Some(self.snapshot());
             return Some(Disk::Flush { id });
         }
         self.poll_prepare().or_else(|| self.poll_saves())
@@ -294,29 +304,30 @@ impl<S: Store> Broker<S> {
         if unsaved > 0 && self.saving.units_due.is_none() {
             self.saving.units_due = Some(now.plus_ms(SAVE_MS));
         }
-        let visible = self.visible();
-        let moved = visible.0 - self.saving.checkpointed.0;
-        let checkpoint = moved > 0
-            && (self.stopping || moved >= CHECKPOINT_BYTES || self.saving.checkpoint_due <= now)
-            && self.log.flushed() >= visible;
+        // Units of all that was flushed are in memory or on disk: saving the rest makes the checkpoint true.
+        let checkpoint = self.saving.flushed.filter(|flushed| {
+            let moved = flushed.queues.0 - self.saving.checkpointed.0;
+            moved > 0 && (self.stopping || moved >= CHECKPOINT_BYTES || self.saving.checkpoint_due <= now)
+        });
         let due = unsaved >= SAVE_UNITS || self.saving.units_due.is_some_and(|at| at <= now) || self.stopping;
-        if self.saving.units.is_some() || self.saving.checkpoint.is_some() || !(checkpoint || due && unsaved > 0) {
+        if self.saving.units.is_some()
+            || self.saving.checkpoint.is_some()
+            || !(checkpoint.is_some() || due && unsaved > 0)
+        {
             return None;
         }
         let runs = self.queues.poll_save();
         let id = StoreId(self.next_id());
-        let stamp = self.last_dispatched.0;
-        let checkpoint = checkpoint.then(|| Checkpoint {
-            physic: stamp,
-            logics: stamp,
-            flushed: self.log.flushed(),
-            queues: visible,
-            units: self.queues.total(),
-        });
         let flush = checkpoint.is_some();
         self.saving.units = Some((id, checkpoint));
         self.saving.units_due = None;
         Some(Disk::Units { id, runs, flush })
+    }
+
+    /// What is true of the queues once everything that is visible now is flushed and saved.
+    fn snapshot(&self) -> Checkpoint {
+        let (stamp, visible) = (self.last_dispatched.0, self.visible());
+        Checkpoint { physic: stamp, logics: stamp, flushed: visible, queues: visible, units: self.queues.total() }
     }
 
     fn put_checkpoint(&mut self, now: Now, checkpoint: Checkpoint) {

@@ -6,6 +6,7 @@ use alloc::vec;
 use super::*;
 use crate::ids::StoreId;
 use crate::record::properties;
+use crate::store::checkpoint::{Checkpoint, Found};
 use crate::store::memory::{Lease, MemoryStore};
 use crate::store::{Disk, Done, StoreError};
 use crate::time::Unix;
@@ -435,6 +436,27 @@ fn a_stop_flushes_and_saves_everything() {
     let mut tables = Tables::default();
     tables.read(Table::Topics, world.broker.store.table(Table::Topics).expect("saved")).expect("readable");
     assert!(tables.topics.topics.iter().any(|topic| topic.name == "T"));
+}
+
+#[test]
+fn a_checkpoint_comes_even_when_there_is_always_more_to_flush() {
+    let mut world = World::plain();
+    world.hold = |disk| matches!(disk, Disk::Flush { .. });
+    let mut messages_at = BTreeMap::new();
+    for _ in 0..130 {
+        for _ in 0..2 {
+            world.stored("T", "a", b"1");
+            messages_at.insert(world.broker.log.end(), messages_at.len() as u64 + 1);
+            world.wait(500);
+        }
+        // The second message was written after this flush began.
+        world.release();
+        assert!(world.broker.log.flushed() < world.broker.log.written());
+    }
+    let bytes = world.broker.store.table(Table::Checkpoint).expect("put once a minute");
+    let Found::Whole(checkpoint) = Checkpoint::decode(bytes) else { panic!("unreadable") };
+    assert!(checkpoint.queues <= world.broker.log.flushed(), "DUR-3");
+    assert_eq!(messages_at.get(&checkpoint.queues), Some(&checkpoint.units));
 }
 
 #[test]

@@ -121,6 +121,7 @@ pub struct Queues {
     names: BTreeMap<Box<str>, TopicKey>,
     topics: Vec<Topic>,
     count: usize,
+    total: u64,
     on_disk: bool,
     dirty: BTreeSet<(TopicKey, u32)>,
     unsaved: usize,
@@ -136,6 +137,7 @@ impl Queues {
             names: BTreeMap::new(),
             topics: Vec::new(),
             count: 0,
+            total: 0,
             on_disk,
             dirty: BTreeSet::new(),
             unsaved: 0,
@@ -187,7 +189,9 @@ impl Queues {
     /// Sets a queue as recovery found it: its units from `min` to `max` are on disk.
     pub fn restore(&mut self, key: TopicKey, queue_id: u32, min: QueueOffset, max: QueueOffset) {
         let queue = self.queue(key, queue_id);
+        let before = queue.max();
         *queue = Queue { min, next: max, saved: max, recent: VecDeque::new(), recent_from: max };
+        self.total = self.total + max - before;
     }
 
     /// Takes the next `count` offsets of a queue and gives the first.
@@ -227,6 +231,7 @@ impl Queues {
         }
         queue.recent.push_back(unit);
         queue.next = queue.next.max(offset + 1);
+        self.total += offset + 1 - max;
         if self.on_disk {
             self.unsaved += 1;
             self.dirty.insert((key, queue_id));
@@ -290,7 +295,7 @@ impl Queues {
 
     /// The sum of all queues' max offsets. A checkpoint carries it.
     pub fn total(&self) -> u64 {
-        self.topics.iter().flat_map(|t| &t.queues).map(Queue::max).sum()
+        self.total
     }
 
     /// Units that are not on disk yet.
@@ -412,6 +417,9 @@ mod tests {
         queues.restore(topic, 3, 5, 9);
         assert_eq!(queues.assign(topic, 3, 2), 9);
         assert_eq!(queues.bounds(topic, 3), Bounds { min: 5, max: 9 });
+        queues.push(topic, 1, 4, unit(4));
+        queues.push(topic, 1, 7, unit(7));
+        assert_eq!(queues.total(), 9 + 8);
         assert!(queues.read(topic, 3, 5, 10, &mut Vec::new()).is_err());
     }
 }
