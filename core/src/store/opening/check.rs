@@ -5,6 +5,7 @@
 //! this tells a record that is cut off by the bytes that were loaded from one that is cut off for good.
 
 use crate::ids::LogPos;
+use crate::record::layout::SMALLEST;
 use crate::record::{FILLER_MAGIC, MAGIC_V1, MAGIC_V2, Record};
 use crate::store::log::FILLER;
 
@@ -33,7 +34,8 @@ pub(super) fn look(bytes: &[u8], at: LogPos, rest: u64) -> Seen<'_> {
     if magic == FILLER_MAGIC {
         return if u64::from(size) == rest { Seen::Filler } else { Seen::Bad };
     }
-    if (magic != MAGIC_V1 && magic != MAGIC_V2) || u64::from(size) + FILLER > rest {
+    let possible = (SMALLEST as u64..=rest.saturating_sub(FILLER)).contains(&u64::from(size));
+    if (magic != MAGIC_V1 && magic != MAGIC_V2) || !possible {
         return Seen::Bad;
     }
     match bytes.get(28..).and_then(|b| b.first_chunk()) {

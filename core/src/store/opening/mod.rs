@@ -450,7 +450,12 @@ impl Opening {
             return;
         }
         if self.bad.is_none() {
-            (self.bad, self.bad_is_blank) = (Some(self.pos), false);
+            self.bad_is_blank = false;
+            if self.mark().is_some_and(|mark| self.pos >= mark) {
+                self.torn(self.pos);
+                return;
+            }
+            self.bad = Some(self.pos);
         }
         self.pos = self.pos.plus((SECTOR as u64).min(self.segment_rest()));
     }

@@ -374,6 +374,58 @@ fn records_that_no_broker_writes_are_counted_and_take_no_memory() {
 }
 
 #[test]
+fn whatever_stands_in_the_files_opening_ends_and_ends_the_same_again() {
+    // SEC-14, SEC-16, STO-6: a thousand kinds of spoiled stores from one seed.
+    let (mut good, _) = written(4096, 120);
+    good.open();
+    let mut state = 0x5EED_u64;
+    let mut below = move |limit: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % limit.max(1)
+    };
+    for round in 0..1000 {
+        let mut bad = good.clone();
+        for _ in 0..=below(4) {
+            let (from, len) = (below(bad.log.len()), below(300));
+            let to = bad.log.len().min(from + len);
+            match below(6) {
+                0 => bad.log[from] ^= 1 << below(8),
+                1 => bad.log[from..to].fill(0),
+                2 => bad.log[from..to].fill_with(|| below(256) as u8),
+                3 => bad.log.truncate(from),
+                4 => bad.log.copy_within(from..to, 0),
+                _ => {
+                    let sector = from as u64 / 4096 * 4096;
+                    bad.broken.push(sector..sector + 4096);
+                }
+            }
+            if bad.log.is_empty() {
+                break;
+            }
+        }
+        match below(5) {
+            0 => bad.checkpoint = None,
+            1 => bad.units.clear(),
+            2 => {
+                let mark = LogPos(below(20_000) as u64);
+                let lie = Checkpoint { flushed: mark, queues: mark, units: below(200) as u64, ..Checkpoint::default() };
+                bad.checkpoint = Some(lie.encode());
+            }
+            3 => {
+                for units in bad.units.values_mut() {
+                    let at = below(units.len());
+                    units[at..].fill_with(|| below(256) as u8);
+                }
+            }
+            _ => {}
+        }
+        let first = bad.open_within(100_000).unwrap_or_else(|| panic!("round {round} never ends"));
+        let again = bad.open_within(100_000).unwrap_or_else(|| panic!("round {round} never ends again"));
+        assert_eq!((again.end, maxes(&again)), (first.end, maxes(&first)), "round {round}");
+    }
+}
+
+#[test]
 fn a_newer_format_is_refused() {
     // STO-7.
     let mut bytes = Checkpoint::default().encode();
