@@ -6,6 +6,7 @@
 
 pub mod budget;
 pub mod cli;
+pub mod client;
 pub mod clock;
 mod conn;
 pub mod engine;

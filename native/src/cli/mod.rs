@@ -4,8 +4,11 @@
 //! 1 for everything else. Logs go to stderr and are quiet unless `SKYLARK_LOG` says otherwise.
 
 mod broker;
+mod consume;
 mod namesrv;
+mod produce;
 mod serve;
+mod topic;
 mod up;
 
 use std::fmt;
@@ -13,8 +16,10 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
+
+use crate::client::{Client, ClientError};
 
 /// RocketMQ for the web and the edge: NameServer, broker, producer and consumer in one small program.
 #[derive(Debug, Parser)]
@@ -35,6 +40,35 @@ enum Command {
     Namesrv(namesrv::Namesrv),
     /// Serve a broker.
     Broker(broker::Broker),
+    /// Send messages.
+    Produce(produce::Produce),
+    /// Print messages as they come.
+    Consume(consume::Consume),
+    /// List, create and look at topics.
+    Topic(topic::Topic),
+}
+
+/// Options of every command that asks a cluster.
+#[derive(Debug, Args)]
+struct Cluster {
+    /// The NameServers; several are separated by `;`.
+    #[arg(long, short, value_name = "HOST:PORT", default_value = "127.0.0.1:9876", env = "NAMESRV_ADDR", value_parser = namesrvs_text)]
+    namesrv: String,
+}
+
+impl Cluster {
+    async fn connect(&self) -> Result<Client, ClientError> {
+        Client::connect(&self.namesrv).await
+    }
+}
+
+/// NameServers as they were written, once they are known to be addresses.
+fn namesrvs_text(text: &str) -> Result<String, String> {
+    let list = namesrvs(text)?;
+    if list.is_empty() {
+        return Err(format!("{text:?} names no NameServer; write HOST:PORT, for example 127.0.0.1:9876"));
+    }
+    Ok(list.join(";"))
 }
 
 /// Why a command ended badly: a sentence for a person, and who has to change something.
@@ -84,6 +118,9 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Up(up) => up.run().await,
             Command::Namesrv(namesrv) => namesrv.run().await,
             Command::Broker(broker) => broker.run().await,
+            Command::Produce(produce) => produce.run().await,
+            Command::Consume(consume) => consume.run().await,
+            Command::Topic(topic) => topic.run().await,
         }
     });
     // A read of standard input cannot be cut short; nothing is waited for.
