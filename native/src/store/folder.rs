@@ -72,16 +72,24 @@ impl fmt::Display for OpenError {
                 "the store in {} has log segments of {has} bytes, not {asked}: leave --segment-size out, or choose another folder with --dir",
                 dir.display()
             ),
-            Self::Io { doing, path, error } if error.kind() == io::ErrorKind::PermissionDenied => write!(
-                f,
-                "cannot {doing} {}: permission denied; give this user the right to write there, or choose another folder with --dir",
-                path.display()
-            ),
-            Self::Io { doing, path, error } => write!(
-                f,
-                "cannot {doing} {}: {error}; put that right, or choose another folder with --dir",
-                path.display()
-            ),
+            Self::Io { doing, path, error } => {
+                let what = match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "permission denied; give this user the right to write there, or choose another folder with --dir"
+                    }
+                    io::ErrorKind::ReadOnlyFilesystem => {
+                        "the file system is read-only; choose another folder with --dir"
+                    }
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        "there is no space; free some, or choose another folder with --dir"
+                    }
+                    _ => {
+                        let how = "put that right, or choose another folder with --dir";
+                        return write!(f, "cannot {doing} {}: {error}; {how}", path.display());
+                    }
+                };
+                write!(f, "cannot {doing} {}: {what}", path.display())
+            }
         }
     }
 }
@@ -118,7 +126,11 @@ impl Folder {
             return Err(OpenError::NoFolder(path.to_owned()));
         }
         refuse_foreign(path)?;
-        fs::create_dir_all(path).map_err(io("make the folder", path))?;
+        if !path.exists() {
+            fs::create_dir_all(path).map_err(io("make the folder", path))?;
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            sync_dir(parent).map_err(io("flush", parent))?;
+        }
         let lock_path = path.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)

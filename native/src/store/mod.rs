@@ -162,6 +162,41 @@ fn settle(
     }
 }
 
+/// What opening met, in sentences for a person; none when there is nothing to tell.
+pub fn tell(opened: &Opened) -> Vec<String> {
+    let (report, end) = (&opened.report, opened.end.0);
+    let mut told = Vec::new();
+    if !report.clean {
+        let scanned = end.saturating_sub(report.scanned_from.0);
+        told.push(format!(
+            "the last use of this store did not end in good order: {scanned} bytes of the log were read again and {} messages put into their queues",
+            report.messages
+        ));
+    } else if report.rebuilt {
+        told.push(format!("the queues were built anew from the log: {} messages", report.messages));
+    }
+    if report.torn {
+        told.push(format!(
+            "the log ended in a record that was not written whole: it is cut off, the log ends at {end}"
+        ));
+    }
+    for damage in &report.damage {
+        let offset = damage.at.0 % opened.segment;
+        told.push(format!(
+            "damage: commitlog/{} has {} bytes from offset {offset} that hold no whole record although they were flushed; messages there are lost, everything behind them is kept",
+            log::name(damage.at.0 - offset),
+            damage.len
+        ));
+    }
+    if report.strange > 0 {
+        told.push(format!(
+            "{} records have a topic, queue or offset that no broker writes: they stay in the log and in no queue",
+            report.strange
+        ));
+    }
+    told
+}
+
 fn failed(error: &io::Error) -> StoreError {
     if log::is_full(error) { StoreError::Full } else { StoreError::Failed(error.to_string()) }
 }

@@ -214,6 +214,9 @@ fn a_flipped_bit_is_never_served_and_drops_nothing() {
     let native = open_with(&dir.0, SIZE);
     assert_eq!(native.opened.report.damage, [Damage { at: at[10], len: len as u64 }]);
     assert_eq!((max(&native), native.opened.report.messages), (100, 99));
+    let told = tell(&native.opened);
+    let file = format!("commitlog/{:020} has {len} bytes from offset {}", 0, at[10].0);
+    assert!(told.len() == 2 && told[0].contains("99 messages") && told[1].contains(&file), "{told:?}");
     assert_eq!(native.log.read(at[10], len), Read::Damaged);
 }
 
