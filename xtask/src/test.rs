@@ -61,7 +61,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "no_std", about: "core compiles where there is no std", needs: &[Need::Wasm], run: no_std },
     Suite {
         name: "wasm",
-        about: "the wasm modules: imports, size budgets, tests in Chromium",
+        about: "the wasm modules: imports, size budgets, types, a tab cluster in Node, tests in Chromium",
         needs: &[Need::Wasm, Need::Binder, Need::Node, Need::Chromium],
         run: wasm_suite,
     },
@@ -240,6 +240,11 @@ fn no_std(project: &Project) -> Result<()> {
 
 fn wasm_suite(project: &Project) -> Result<()> {
     build_web::build(project)?;
+    let node = Node::set_up(project)?;
+    let tests = project.root.join("wasm/npm/test");
+    project.run(node.tool(project, "tsc").arg("--project").arg(&tests))?;
+    let names = ["alone.test.mjs", "cluster.test.mjs"].map(|name| tests.join(name));
+    project.run(project.command("node").arg("--test").args(names))?;
     let toolchain = WasmToolchain::find_or_set_up(project)?;
     let mut cargo = toolchain.cargo(project, "test");
     cargo

@@ -5,7 +5,7 @@
 
 /** What the wasm module reports: whose fault (`kind`), a RocketMQ code, its name, and a sentence. */
 export interface Failure {
-  readonly kind: "connection" | "timeout" | "refused" | "usage" | "closed";
+  readonly kind: "connection" | "timeout" | "refused" | "usage" | "other";
   readonly code: number;
   readonly codeName: string;
   readonly message: string;
@@ -49,8 +49,8 @@ export class RefusedError extends SkylarkError {
 export class UsageError extends SkylarkError {
   override name = "UsageError";
 
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, -1, "USAGE", false, options);
+  constructor(message: string, code = -1, codeName = "USAGE") {
+    super(message, code, codeName, false);
   }
 }
 
@@ -61,12 +61,7 @@ export function errorFrom(failure: Failure): SkylarkError {
     case "connection": return new ConnectionError(message, code, codeName, retryable);
     case "timeout": return new TimeoutError(message, code, codeName, retryable);
     case "refused": return new RefusedError(message, code, codeName, retryable);
-    case "usage": return new UsageError(message);
-    case "closed": return new UsageError(message);
+    case "usage": return new UsageError(message, code, codeName);
+    case "other": return new SkylarkError(message, code, codeName, retryable);
   }
-}
-
-/** What using a closed client throws. */
-export function closedError(what: string): UsageError {
-  return new UsageError(`this ${what} is closed: open a new one`);
 }

@@ -3,6 +3,8 @@
 // Offsets are bigint, since a queue's offset may pass 2^53. Times are milliseconds or Date. Everything that
 // was handed out is read-only.
 
+import type { SkylarkError } from "./errors.js";
+
 /** What a WebSocket of any runtime has in common: the global one, or the package `ws` for Node 20. */
 export type WebSocketConstructor = new (url: string) => object;
 
@@ -39,7 +41,7 @@ export interface Client extends AsyncDisposable {
 
 /** How to send. */
 export interface ProducerOptions {
-  /** The producer group. Default: "DEFAULT_PRODUCER". */
+  /** The producer group. Default: "SKYLARK_JS". */
   group?: string | undefined;
   /** How long one send may take with all its retries, ms. Default: the client's `timeout`. */
   timeout?: number | undefined;
@@ -118,7 +120,7 @@ export interface ConsumerOptions {
   from?: "last" | "first" | Date | undefined;
   /** Closes the consumer when it aborts; the iteration throws the signal's reason. */
   signal?: AbortSignal | undefined;
-  /** How many messages may wait in this client, at most. Default: 1024. */
+  /** How many messages of each queue may wait in this client, or be in hand, at most. Default: 1000. */
   prefetch?: number | undefined;
 }
 
@@ -135,6 +137,8 @@ export interface Consumer extends AsyncIterableIterator<Message, undefined, unde
   close(): Promise<void>;
   /** The queues that are this member's now. Changes as members come and go. */
   readonly assigned: readonly QueueRef[];
+  /** Why nothing can be read for now, such as a topic that does not exist yet. It goes on trying. */
+  readonly trouble: SkylarkError | undefined;
 }
 
 /** A message that was received. */
