@@ -44,6 +44,8 @@ pub(super) struct Sub {
     pub(super) first_queues: Option<BTreeSet<MessageQueue>>,
     pub(super) assigned: BTreeMap<MessageQueue, AssignId>,
     members_asked: bool,
+    /// The queues changed and the consumer has not been told.
+    untold: bool,
     /// What was told last, so that it is told once.
     trouble: Option<ErrorKind>,
 }
@@ -228,10 +230,11 @@ impl Client {
         self.settle(now);
     }
 
-    /// The queues that a consumer has now, sorted.
+    /// The queues that a consumer has now and knows where to start in, sorted.
     pub fn assigned(&self, consumer: ConsumerId) -> impl Iterator<Item = &MessageQueue> {
         let found = self.consumers.find(consumer).and_then(|(group, topic)| self.consumers.sub(group, topic));
-        found.into_iter().flat_map(|sub| sub.assigned.keys())
+        let begun = |assign: &AssignId| self.consumers.assigned.get(assign).is_some_and(Assigned::has_begun);
+        found.into_iter().flat_map(|sub| &sub.assigned).filter(move |(_, assign)| begun(assign)).map(|(queue, _)| queue)
     }
 
     pub(super) fn leave(&mut self, now: Now, consumer: ConsumerId) {
@@ -469,7 +472,8 @@ impl Client {
         let lost: Vec<MessageQueue> = sub.assigned.keys().filter(|queue| !share.contains(queue)).cloned().collect();
         let lost: Vec<AssignId> = lost.iter().filter_map(|queue| sub.assigned.remove(queue)).collect();
         let new: Vec<MessageQueue> = share.iter().filter(|queue| !sub.assigned.contains_key(queue)).cloned().collect();
-        let changed = !lost.is_empty() || !new.is_empty();
+        sub.untold |= !lost.is_empty() || !new.is_empty();
+        let fewer = !lost.is_empty();
         let Some(name) = self.consumers.groups.get(&id).map(|group| group.name.clone()) else { return };
         for assign in lost {
             self.give_up(now, assign, &name, None);
@@ -483,10 +487,21 @@ impl Client {
             self.consumers.assigned.insert(assign, Assigned::new(id, queue, existed));
             self.find_start(now, assign);
         }
-        let Some(sub) = self.consumers.sub_mut(id, topic) else { return };
-        if let (true, Some(consumer)) = (changed, sub.consumer) {
-            let queues = sub.assigned.keys().cloned().collect();
+        self.tell_assigned(id, topic, fewer);
+    }
+
+    /// Tells a consumer its queues, once it is known where to start in all of them, so that nothing that is sent
+    /// afterwards can be missed; at once when it lost some.
+    pub(super) fn tell_assigned(&mut self, id: GroupId, topic: &str, at_once: bool) {
+        let Some(sub) = self.consumers.sub(id, topic) else { return };
+        let Some(consumer) = sub.consumer.filter(|_| sub.untold) else { return };
+        let queues: Vec<MessageQueue> = self.assigned(consumer).cloned().collect();
+        let all = queues.len() == sub.assigned.len();
+        if all || at_once {
             self.events.push_back(Event::Assigned { consumer, queues });
+        }
+        if let Some(sub) = self.consumers.sub_mut(id, topic) {
+            sub.untold = !all;
         }
     }
 
@@ -523,6 +538,7 @@ impl Sub {
             first_queues: None,
             assigned: BTreeMap::new(),
             members_asked: false,
+            untold: false,
             trouble: None,
         }
     }

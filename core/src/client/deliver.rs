@@ -76,6 +76,11 @@ impl Assigned {
         Self { group, queue, existed, window: None, committed: None, suggested: 0, ask: None, asked: Instant(0) }
     }
 
+    /// It is known where to start.
+    pub(super) fn has_begun(&self) -> bool {
+        self.window.is_some()
+    }
+
     fn held(&mut self, offset: u64) -> Option<&mut Held> {
         self.window.as_mut()?.get_mut(offset)
     }
@@ -189,6 +194,8 @@ impl Client {
     fn begin(&mut self, now: Now, assign: AssignId, offset: u64) {
         if let Some(assigned) = self.consumers.assigned.get_mut(&assign) {
             assigned.window = Some(Window::new(offset));
+            let (group, topic) = (assigned.group, assigned.queue.topic.clone());
+            self.tell_assigned(group, &topic, false);
             self.read_on(now, assign);
         }
     }

@@ -107,7 +107,7 @@ pub enum Event {
         /// The messages.
         batch: Vec<Arc<Message>>,
     },
-    /// The queues of a consumer changed: all that it has now, sorted.
+    /// The queues of a consumer changed: all that it has now, sorted. What is sent to them from now on is delivered.
     Assigned {
         /// Whose.
         consumer: ConsumerId,

@@ -77,7 +77,7 @@ pub struct Consumer {
 pub enum ConsumerEvent {
     /// A message came.
     Message(Delivery),
-    /// These are its queues now.
+    /// These are its queues now. What is sent to them from now on is delivered.
     Assigned(Vec<MessageQueue>),
     /// It cannot read for now, and goes on trying.
     Trouble(ClientError),
@@ -128,7 +128,7 @@ impl Consumer {
         self.handle.shared.with(|state, now| state.machine.resume(now, self.id));
     }
 
-    /// The queues that the consumer has now, sorted.
+    /// The queues that the consumer has now and knows where to start in, sorted.
     pub fn assigned(&self) -> Vec<MessageQueue> {
         self.handle.shared.look(|state| state.machine.assigned(self.id).cloned().collect())
     }

@@ -63,6 +63,29 @@ fn where_it_started_is_committed_so_that_the_next_owner_loses_nothing() {
 }
 
 #[test]
+fn queues_are_told_when_nothing_sent_to_them_can_be_missed() {
+    let mut world = World::new(&["a"]).topic("T", 2);
+    let now = world.time();
+    world.client.subscribe(now, "g", "T", SubscribeOptions::default()).unwrap();
+    let address = world.address("a");
+    // Step by step: as soon as the queues are told, something is sent to them.
+    loop {
+        while let Some(event) = world.client.poll_event() {
+            world.events.push_back(event);
+        }
+        if world.events.iter().any(|event| matches!(event, Event::Assigned { queues, .. } if queues.len() == 2)) {
+            break;
+        }
+        world.step();
+    }
+    for queue in [0, 1] {
+        world.cluster.store(&(address.clone(), "T".to_owned(), queue), "", b"new", 0);
+    }
+    world.run();
+    assert_eq!(bodies(&world.delivered()), ["new", "new"]);
+}
+
+#[test]
 fn progress_is_taken_up() {
     let mut world = World::new(&["a"]).topic("T", 1);
     for body in ["0", "1", "2"] {

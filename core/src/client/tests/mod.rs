@@ -115,48 +115,55 @@ impl World {
 
     /// Carries out what the client wants until it wants nothing more at this moment.
     fn run(&mut self) {
-        loop {
-            let now = self.time();
-            while let Some(event) = self.client.poll_event() {
-                self.events.push_back(event);
-            }
-            let Some(output) = self.client.poll_output() else { break };
-            match output {
-                Output::Dial { link, address } => {
-                    if self.cluster.dead.contains(&address) {
-                        self.client.handle_link_failed(now, link, "connection refused");
-                    } else {
-                        self.next_conn += 1;
-                        let conn = ConnId(self.next_conn);
-                        self.conns.insert(conn, address);
-                        self.client.handle_linked(now, link, conn, caller());
-                    }
-                }
-                Output::Ask { conn, mut frame } => {
-                    let Some(address) = self.conns.get(&conn).cloned() else { continue };
-                    let mut frames = Frames::new();
-                    assert_eq!(frames.split(&mut frame, MAX_FRAME), Ok(frame.len()));
-                    let asked = frames.get(0, &frame).unwrap();
-                    let call = asked.call(conn);
-                    let request = Request::decode(&asked);
-                    let reply = match (request, asked.code()) {
-                        (_, 36) => Some(self.cluster.send_back(&address, self.now, &asked)),
-                        (Ok(request), _) => self.cluster.serve(&address, self.now, call, &request),
-                        (Err(refusal), _) => panic!("the client sent what cannot be decoded: {refusal:?}"),
-                    };
-                    let silent = self.cluster.silent.contains(&address);
-                    if let Some(reply) = reply.filter(|_| !silent) {
-                        self.answer(conn, &call, &reply);
-                    }
-                }
-                Output::Close { conn } => {
-                    self.conns.remove(&conn);
-                    self.cluster.parked.retain(|parked| parked.conn != conn);
-                }
-                Output::Reply { call, .. } => assert!(!call.oneway),
-                other => panic!("a client has no use for {other:?}"),
-            }
+        while self.step() {}
+        while let Some(event) = self.client.poll_event() {
+            self.events.push_back(event);
         }
+    }
+
+    /// Carries out one thing; `false` when there is none.
+    fn step(&mut self) -> bool {
+        while let Some(event) = self.client.poll_event() {
+            self.events.push_back(event);
+        }
+        let now = self.time();
+        let Some(output) = self.client.poll_output() else { return false };
+        match output {
+            Output::Dial { link, address } => {
+                if self.cluster.dead.contains(&address) {
+                    self.client.handle_link_failed(now, link, "connection refused");
+                } else {
+                    self.next_conn += 1;
+                    let conn = ConnId(self.next_conn);
+                    self.conns.insert(conn, address);
+                    self.client.handle_linked(now, link, conn, caller());
+                }
+            }
+            Output::Ask { conn, mut frame } => {
+                let Some(address) = self.conns.get(&conn).cloned() else { return true };
+                let mut frames = Frames::new();
+                assert_eq!(frames.split(&mut frame, MAX_FRAME), Ok(frame.len()));
+                let asked = frames.get(0, &frame).unwrap();
+                let call = asked.call(conn);
+                let request = Request::decode(&asked);
+                let reply = match (request, asked.code()) {
+                    (_, 36) => Some(self.cluster.send_back(&address, self.now, &asked)),
+                    (Ok(request), _) => self.cluster.serve(&address, self.now, call, &request),
+                    (Err(refusal), _) => panic!("the client sent what cannot be decoded: {refusal:?}"),
+                };
+                let silent = self.cluster.silent.contains(&address);
+                if let Some(reply) = reply.filter(|_| !silent) {
+                    self.answer(conn, &call, &reply);
+                }
+            }
+            Output::Close { conn } => {
+                self.conns.remove(&conn);
+                self.cluster.parked.retain(|parked| parked.conn != conn);
+            }
+            Output::Reply { call, .. } => assert!(!call.oneway),
+            other => panic!("a client has no use for {other:?}"),
+        }
+        true
     }
 
     fn answer(&mut self, conn: ConnId, call: &Call, reply: &Reply<Vec<u8>>) {
