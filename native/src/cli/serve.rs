@@ -237,15 +237,8 @@ fn open_blocking(dir: &Path, options: store::Options) -> Result<OpenStore, Failu
             );
         }
     })?;
-    let report = &opened.opened.report;
-    if !report.clean || report.rebuilt {
-        info!(messages = report.messages, rebuilt = report.rebuilt, torn = report.torn, "store recovered");
-    }
-    for damage in &report.damage {
-        error!(at = damage.at.0, len = damage.len, "damaged: this range of the log is kept and never served");
-    }
-    if report.strange > 0 {
-        warn!(records = report.strange, "records of the log name topics, queues or offsets that no broker writes");
+    for line in store::tell(&opened.opened) {
+        warn!("{line}");
     }
     let mut tables = Tables::default();
     for table in [Table::Topics, Table::ConsumerOffsets] {

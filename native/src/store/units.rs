@@ -86,8 +86,8 @@ impl Units {
         while done < out.len() {
             let here = (out.len() - done).min((PER_FILE - next % PER_FILE) as usize * UNIT);
             let path = self.path(topic, queue_id, next)?;
-            if self.open.contains_key(&path) || path.exists() {
-                os::read_or_zeros(&*self.file(&path)?, &mut out[done..done + here], next % PER_FILE * UNIT as u64)?;
+            if let Some(file) = self.known(&path)? {
+                os::read_or_zeros(&file, &mut out[done..done + here], next % PER_FILE * UNIT as u64)?;
             }
             done += here;
             next += (here / UNIT) as u64;
@@ -101,8 +101,7 @@ impl Units {
         while next < stale.units.end {
             let stop = stale.units.end.min((next / PER_FILE + 1) * PER_FILE);
             let path = self.path(&stale.topic, stale.queue_id, next)?;
-            if path.exists() {
-                let file = self.file(&path)?;
+            if let Some(file) = self.known(&path)? {
                 let (from, to) = (next % PER_FILE * UNIT as u64, (stop - next / PER_FILE * PER_FILE) * UNIT as u64);
                 if os::any_data(&file, from, to)? {
                     os::zero(&file, from, to - from)?;
@@ -138,12 +137,22 @@ impl Units {
         Ok(path)
     }
 
+    /// The file if it is there.
+    fn known(&mut self, path: &Path) -> io::Result<Option<Arc<File>>> {
+        if let Some(file) = self.handle(path) {
+            return Ok(Some(file));
+        }
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => Ok(Some(self.keep(path, file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The file, made when it is not there.
     fn file(&mut self, path: &Path) -> io::Result<Arc<File>> {
-        self.clock += 1;
-        if let Some((file, used)) = self.open.get_mut(path) {
-            *used = self.clock;
-            return Ok(file.clone());
+        if let Some(file) = self.handle(path) {
+            return Ok(file);
         }
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = match open() {
@@ -161,6 +170,18 @@ impl Units {
             file.set_len(FILE)?;
             self.grown.extend(path.parent().map(Path::to_owned));
         }
+        Ok(self.keep(path, file))
+    }
+
+    fn handle(&mut self, path: &Path) -> Option<Arc<File>> {
+        self.clock += 1;
+        let (file, used) = self.open.get_mut(path)?;
+        *used = self.clock;
+        Some(file.clone())
+    }
+
+    /// Keeps a file open, in the place of the one that was used longest ago.
+    fn keep(&mut self, path: &Path, file: File) -> Arc<File> {
         if self.open.len() >= HANDLES
             && let Some(oldest) = self.open.iter().min_by_key(|(_, (_, used))| *used).map(|(path, _)| path.clone())
         {
@@ -168,7 +189,7 @@ impl Units {
         }
         let file = Arc::new(file);
         self.open.insert(path.to_owned(), (file.clone(), self.clock));
-        Ok(file)
+        file
     }
 }
 
@@ -210,19 +231,19 @@ fn extent(queue_dir: &Path) -> io::Result<Option<(u64, u64)>> {
         }
         Ok(os::data(&file, len).map(|(start, end)| (base + start, base + end)))
     };
-    let mut start = None;
-    for base in &bases {
-        start = data(base)?;
-        if start.is_some() {
+    let mut first = None;
+    for (index, base) in bases.iter().enumerate() {
+        if let Some(found) = data(base)? {
+            first = Some((index, found));
             break;
         }
     }
-    let mut end = None;
-    for base in bases.iter().rev() {
-        end = data(base)?;
-        if end.is_some() {
+    let Some((index, (start, mut end))) = first else { return Ok(None) };
+    for base in bases[index + 1..].iter().rev() {
+        if let Some((_, last)) = data(base)? {
+            end = last;
             break;
         }
     }
-    Ok(start.zip(end).map(|(first, last)| (first.0, last.1)))
+    Ok(Some((start, end)))
 }
