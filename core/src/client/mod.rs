@@ -219,7 +219,7 @@ impl Client {
         if let Some(address) = self.links.linked(now.mono, &mut self.timers, link, conn) {
             // A broker must know who asks before it is asked anything.
             self.roster.forget(&address);
-            if !self.config.namesrvs.contains(&address) {
+            if self.routes.is_broker(&address) {
                 self.beat(now, &address);
             }
             self.links.release(now.mono, &mut self.timers, &address);

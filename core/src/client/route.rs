@@ -71,17 +71,26 @@ impl Routes {
             }
             brokers.insert(key);
         }
-        let queue = |broker: &str, id| MessageQueue { topic: name.clone(), broker: Arc::from(broker), id };
         let cut = |n: i32| if from_default { n.min(DEFAULT_QUEUES) } else { n };
+        let add = |queues: &mut Vec<MessageQueue>, broker: &str, n: i32| {
+            let broker: Arc<str> = Arc::from(broker);
+            let room = MAX_QUEUES.saturating_sub(queues.len());
+            queues.extend((0..n).take(room).map(|id| MessageQueue { topic: name.clone(), broker: broker.clone(), id }));
+        };
         let (mut read, mut write) = (Vec::new(), Vec::new());
         for data in &route.queues {
             if data.perm & READ != 0 {
-                read.extend((0..cut(data.read_queues).min(MAX_QUEUES)).map(|id| queue(&data.broker, id)));
+                add(&mut read, &data.broker, cut(data.read_queues));
             }
-            let has_master = self.brokers.get(data.broker.as_str()).is_some_and(|a| a.contains_key(&0));
-            if data.perm & WRITE != 0 && has_master {
-                let n = if from_default { cut(data.read_queues) } else { data.write_queues };
-                write.extend((0..n.min(MAX_QUEUES)).map(|id| queue(&data.broker, id)));
+            if data.perm & WRITE != 0 && self.master(&data.broker).is_some() {
+                add(&mut write, &data.broker, if from_default { cut(data.read_queues) } else { data.write_queues });
+            }
+        }
+        if let Some(conf) = route.order_conf.as_deref().filter(|conf| !conf.is_empty()) {
+            // An ordered topic's queues stay as they were configured, whatever its brokers say: `broker:n;broker:n`.
+            write.clear();
+            for (broker, n) in conf.split(';').filter_map(|part| part.split_once(':')) {
+                add(&mut write, broker, n.trim().parse().unwrap_or(0));
             }
         }
         read.sort();
@@ -131,6 +140,11 @@ impl Routes {
             .collect()
     }
 
+    /// A broker is known at this address.
+    pub(super) fn is_broker(&self, address: &str) -> bool {
+        self.brokers.values().any(|addresses| addresses.values().any(|known| known == address))
+    }
+
     /// Brokers of a topic, master or else any, sorted by name.
     pub(super) fn brokers_of(&self, topic: &str) -> Vec<&str> {
         let names = self.topics.get(topic).map(|topic| &topic.brokers);
@@ -144,5 +158,71 @@ impl Routes {
     }
 }
 
-/// A NameServer's number of queues is believed up to this: a route must not fill the memory.
-const MAX_QUEUES: i32 = 65_536;
+/// Queues of a topic that are believed: a route must not fill the memory (SEC-10).
+const MAX_QUEUES: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::wire::body::{BrokerData, QueueData};
+
+    fn broker(name: &str, addresses: &[(i64, &str)]) -> BrokerData {
+        let addresses = addresses.iter().map(|(id, address)| (*id, (*address).to_string())).collect();
+        BrokerData { cluster: "c".to_string(), name: name.to_string(), addresses, acting_master: false }
+    }
+
+    fn queues(broker: &str, read: i32, write: i32, perm: i32) -> QueueData {
+        QueueData { broker: broker.to_string(), read_queues: read, write_queues: write, perm, sys_flag: 0 }
+    }
+
+    fn names(queues: &[MessageQueue]) -> Vec<String> {
+        queues.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn queues_follow_permission_and_masters_and_are_sorted() {
+        let mut routes = Routes::default();
+        let route = TopicRoute {
+            brokers: [broker("b", &[(0, "b:1")]), broker("a", &[(0, "a:1"), (1, "a:2")]), broker("s", &[(1, "s:2")])]
+                .into(),
+            queues: [queues("b", 1, 2, 6), queues("a", 2, 1, 4), queues("s", 1, 1, 6)].into(),
+            order_conf: None,
+        };
+        assert!(routes.learn(&Arc::from("T"), &route, false));
+        assert!(!routes.learn(&Arc::from("T"), &route, false), "the same again is no change");
+        let topic = &routes.topics["T"];
+        assert_eq!(names(&topic.write), ["T/b/0", "T/b/1"], "a is read-only, s has no master");
+        assert_eq!(names(&topic.read), ["T/a/0", "T/a/1", "T/b/0", "T/s/0"]);
+        assert_eq!(routes.brokers_of("T"), ["a:1", "b:1", "s:2"]);
+        assert_eq!(routes.reader("a", 1), Some(("a:2", false)));
+        assert_eq!(routes.reader("s", 0), Some(("s:2", false)), "any address when the master is gone");
+        assert_eq!((routes.master("s"), routes.is_broker("s:2"), routes.is_broker("x")), (None, true, false));
+        assert_eq!((routes.addresses(false).len(), routes.addresses(true).len()), (2, 4));
+    }
+
+    #[test]
+    fn an_ordered_topic_has_the_queues_of_its_configuration() {
+        let mut routes = Routes::default();
+        let route = TopicRoute {
+            brokers: [broker("a", &[(0, "a:1")])].into(),
+            queues: [queues("a", 8, 8, 6)].into(),
+            order_conf: Some("a:2;b:1".to_string()),
+        };
+        routes.learn(&Arc::from("T"), &route, false);
+        assert_eq!(names(&routes.topics["T"].write), ["T/a/0", "T/a/1", "T/b/0"]);
+    }
+
+    #[test]
+    fn a_monstrous_route_is_cut() {
+        let mut routes = Routes::default();
+        let route = TopicRoute {
+            brokers: [broker("a", &[(0, "a:1")])].into(),
+            queues: (0..20).map(|_| queues("a", i32::MAX, i32::MAX, 6)).collect(),
+            order_conf: None,
+        };
+        routes.learn(&Arc::from("T"), &route, false);
+        assert_eq!(routes.topics["T"].read.len(), MAX_QUEUES, "SEC-10");
+    }
+}

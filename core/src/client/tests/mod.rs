@@ -4,6 +4,7 @@
 //! The cluster keeps messages, offsets and members, and can be told to refuse, stay silent, or be gone.
 
 mod admins;
+mod chaos;
 mod consumers;
 mod sends;
 
