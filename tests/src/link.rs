@@ -173,6 +173,13 @@ impl Link {
 
     /// Creates a topic with as many read as write queues.
     pub fn create_topic(&mut self, topic: &str, queues: u32) {
+        self.ask_create_topic(topic, queues).expect("the server reads");
+        let reply = self.answer().expect("an answer to the creation of a topic");
+        assert_eq!(reply.code, 0, "the topic {topic} was not created: {}", reply.remark);
+    }
+
+    /// Writes the request to create a topic without waiting; returns its opaque.
+    pub fn ask_create_topic(&mut self, topic: &str, queues: u32) -> io::Result<i32> {
         let queues = queues.to_string();
         let fields = [
             ("topic", topic),
@@ -184,9 +191,7 @@ impl Link {
             ("topicSysFlag", "0"),
             ("order", "false"),
         ];
-        let reply =
-            self.call(code::UPDATE_AND_CREATE_TOPIC, &fields, b"").expect("an answer to the creation of a topic");
-        assert_eq!(reply.code, 0, "the topic {topic} was not created: {}", reply.remark);
+        self.ask(code::UPDATE_AND_CREATE_TOPIC, &fields, b"")
     }
 
     /// The header fields of a send; the queue is -1 for the broker's choice.

@@ -1,6 +1,6 @@
 //! Very many queues need neither a file of Apache's full size on disk, nor a mapping, nor an open file each.
 
-use skylark_tests::{Folder, Link, Options, Server, soak};
+use skylark_tests::{Folder, Frame, Link, Options, Server, soak};
 
 const QUEUES: u32 = 8;
 const IN_FLIGHT: usize = 64;
@@ -12,9 +12,7 @@ fn many_queues_cost_little() {
     let folder = Folder::new();
     let mut server = Server::start(&folder, &Options::default());
     let mut link = server.link();
-    for topic in 0..topics {
-        link.create_topic(&name(topic), QUEUES);
-    }
+    create(&mut link, topics);
     fill(&mut link, topics);
     check(&mut link, topics);
     server.assert_healthy();
@@ -38,14 +36,30 @@ fn name(topic: usize) -> String {
     format!("many-{topic}")
 }
 
+/// Asks for many topics at once: each answer waits until the table of topics is saved, which then holds many of them.
+fn create(link: &mut Link, topics: usize) {
+    let mut open = 0;
+    for topic in 0..topics {
+        link.ask_create_topic(&name(topic), QUEUES).expect("a creation");
+        open += 1;
+        if open == IN_FLIGHT {
+            take(link);
+            open -= 1;
+        }
+    }
+    (0..open).for_each(|_| drop(take(link)));
+}
+
+fn take(link: &mut Link) -> Frame {
+    let reply = link.answer().expect("an answer");
+    assert_eq!(reply.code, 0, "{}", reply.remark);
+    reply
+}
+
 /// One message into every queue.
 fn fill(link: &mut Link, topics: usize) {
     let mut open = 0;
-    let take = |link: &mut Link| {
-        let reply = link.answer().expect("an answer to a send");
-        assert_eq!(reply.code, 0, "{}", reply.remark);
-        assert_eq!(reply.number("queueOffset"), 0);
-    };
+    let take = |link: &mut Link| assert_eq!(take(link).number("queueOffset"), 0);
     for topic in 0..topics {
         for queue in 0..QUEUES as i32 {
             link.ask_send(&name(topic), queue, "", name(topic).as_bytes()).expect("a send");

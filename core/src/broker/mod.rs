@@ -257,6 +257,9 @@ impl<S: Store> Broker<S> {
     }
 
     fn heartbeat(&mut self, now: Now, call: Call, beat: &Heartbeat) -> Answered<S::Lease> {
+        if beat.client_id.is_empty() {
+            return Err(Refusal::new(Code::INVALID_PARAMETER, "the heartbeat names no client: set its clientID"));
+        }
         for data in &beat.consumers {
             topics::check_name("consumer group", &data.group)?;
             let retry = format!("{}{}", topics::RETRY, data.group);

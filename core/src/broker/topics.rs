@@ -19,6 +19,8 @@ use crate::wire::request::{DataVersion, TopicConfig};
 
 /// Template of topics that are created at their first send.
 pub const AUTO_CREATE: &str = "TBW102";
+/// Prefix of the topics that brokers keep for themselves.
+const SYSTEM: &str = "rmq_sys_";
 /// Prefix of a group's retry topic.
 pub const RETRY: &str = "%RETRY%";
 /// Prefix of a group's dead letter topic.
@@ -180,7 +182,9 @@ pub fn check_sendable(name: &str) -> Result<(), Refusal> {
 /// Checks what someone wants a topic to be.
 pub fn check_config(config: &TopicConfig) -> Result<(), Refusal> {
     check_sendable(&config.name)?;
-    let wrong = if !(1..=MAX_QUEUES).contains(&config.read_queues) || !(1..=MAX_QUEUES).contains(&config.write_queues) {
+    let wrong = if config.name == AUTO_CREATE || config.name.starts_with(SYSTEM) {
+        format!("the topic [{}] belongs to the system: choose another name", config.name)
+    } else if !(1..=MAX_QUEUES).contains(&config.read_queues) || !(1..=MAX_QUEUES).contains(&config.write_queues) {
         format!(
             "queue numbers must lie in 1..={MAX_QUEUES}: read {}, write {}",
             config.read_queues, config.write_queues
@@ -208,6 +212,9 @@ mod tests {
         }
         assert!(check_name("topic", &format!("%RETRY%{}", "g".repeat(200))).is_ok());
         assert!(check_sendable("SCHEDULE_TOPIC_XXXX").is_err());
+        for (name, good) in [("T", true), (AUTO_CREATE, false), ("rmq_sys_x", false), ("SELF_TEST_TOPIC", false)] {
+            assert_eq!(check_config(&plain(name, 4, READ | WRITE)).is_ok(), good, "{name}");
+        }
     }
 
     #[test]

@@ -196,16 +196,15 @@ fn unknown_code(random: &mut Random, _: &str) -> (Vec<u8>, Expect) {
 fn bad_send(random: &mut Random, _: &str) -> (Vec<u8>, Expect) {
     let long = "t".repeat(128 + random.below(2000));
     let properties = "p".repeat(32_768 + random.below(10_000));
-    let topics = ["", "../../etc/passwd", "a b", "a\u{0}b", "a/b", "\u{1F980}", "SCHEDULE_TOPIC_XXXX", "%", "*", &long];
-    let numbers = ["x", "99999999999", "-5", "1.5", " 1", "+", "0x1"];
+    let topics = ["", "../../etc/passwd", "a b", "a\u{0}b", "a/b", "\u{1F980}", "SCHEDULE_TOPIC_XXXX", "*"];
     let mut fields = Link::send_fields("bad", "0", "").to_vec();
     let mut body = b"body".to_vec();
     match random.below(7) {
         0 => fields.retain(|(name, _)| *name != "b"),
-        1 => fields[1].1 = random.pick(&topics[..9]),
+        1 => fields[1].1 = random.pick(&topics),
         2 => fields[1].1 = &long,
         3 => fields[4].1 = random.pick(&["x", "99999999999", "2147483647", "8", "-5", "1.5"]),
-        4 => fields[5 + random.below(2)].1 = random.pick(&numbers[..2]),
+        4 => fields[5 + random.below(3)].1 = random.pick(&["x", "99999999999999999999", "1.5", "0x1"]),
         5 => fields[8].1 = &properties,
         _ => {
             // Large ones are few: what is looked at is the limit, not the throughput.
