@@ -80,7 +80,9 @@ impl Produce {
         };
         client.close().await;
         let seconds = started.elapsed().as_secs_f64();
-        if sent != 1 || self.quiet {
+        // One message has its own line, and none at all is told by the failure.
+        let told = sent == 1 || (sent == 0 && result.is_err());
+        if self.quiet || !told {
             eprintln!("{sent} messages sent in {seconds:.2} s");
         }
         result
