@@ -125,6 +125,7 @@ export function connectFake(cluster: FakeCluster): Client {
           paused = false;
           wake();
         },
+        trouble: undefined,
         assigned: logs(topic).map((log) => log.queue),
         close: async () => undefined,
         next,

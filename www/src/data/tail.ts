@@ -1,7 +1,7 @@
 // The live tail: the page as a consumer of the chosen topic.
 //
 // Every tail is a consumer group of its own, so it takes no message from anybody's application. The list is bounded:
-// older rows leave, and the page says how many. Paused means that nothing is pulled; messages wait at the broker.
+// older rows leave, and the page says how many. While it is paused nothing is shown, and messages wait.
 // Rows are put on the page a few times a second, however fast messages arrive.
 
 import { type Accessor, batch, createEffect, createMemo, createSignal, on, onCleanup } from "solid-js";
@@ -24,6 +24,8 @@ export interface Tail {
   readonly running: Accessor<boolean>;
   /** Why there is no tail, or "". */
   readonly fault: Accessor<string>;
+  /** Why nothing can be read for now, or "". It goes on trying. */
+  readonly trouble: Accessor<string>;
   readonly paused: Accessor<boolean>;
   setPaused(paused: boolean): void;
   /** Messages that came to the topic since the pause. */
@@ -52,6 +54,7 @@ export function createTail(session: Session, watch: Watch): Tail {
   const [begun, setBegun] = createSignal(0);
   const [running, setRunning] = createSignal(false);
   const [fault, setFault] = createSignal("");
+  const [trouble, setTrouble] = createSignal("");
   const [paused, setPaused] = createSignal(false);
   const [pausedAt, setPausedAt] = createSignal<bigint | null>(null);
   const [tags, setTags] = createSignal("*");
@@ -79,13 +82,16 @@ export function createTail(session: Session, watch: Watch): Tail {
   }
 
   createEffect(on(session.choice, () => setReceived(0)));
+  createEffect(on(watch.samples, () => setTrouble(describe(consumer?.trouble))));
 
   createEffect(
     on([session.client, watch.selected, tags, from, attempt], ([client, topic, filter, start]) => {
       clear();
       resume();
       setFault("");
+      setTrouble("");
       setRunning(false);
+      consumer = null;
       if (!client || topic === null) return;
       const stop = new AbortController();
       onCleanup(() => {
@@ -156,6 +162,7 @@ export function createTail(session: Session, watch: Watch): Tail {
     begun,
     running,
     fault,
+    trouble,
     paused,
     setPaused(pause) {
       if (pause === paused()) return;

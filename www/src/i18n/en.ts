@@ -156,6 +156,7 @@ export const en = {
     dropped: (n: number, text: string) => (n === 1 ? "1 older message has left this list." : `${text} older messages have left this list.`),
     shown: (n: number, text: string) => (n === 1 ? "1 message" : `${text} messages, newest first`),
     failed: (detail: string) => `The tail has stopped: ${detail}`,
+    trouble: (detail: string) => `Nothing can be read for now: ${detail}`,
     retry: "Follow again",
     emptyBody: "(empty body)",
     place: (broker: string, id: number, offset: string) => `${broker} · queue ${id} · offset ${offset}`,

@@ -157,6 +157,7 @@ export const zh: Words = {
     dropped: (_n, text) => `较早的 ${text} 条消息已移出列表。`,
     shown: (_n, text) => `${text} 条消息，最新的在最前`,
     failed: (detail) => `实时消息已停止：${detail}`,
+    trouble: (detail) => `暂时无法读取：${detail}`,
     retry: "重新监听",
     emptyBody: "（消息体为空）",
     place: (broker, id, offset) => `${broker} · 队列 ${id} · 位点 ${offset}`,

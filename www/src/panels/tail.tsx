@@ -76,6 +76,7 @@ export function TailPanel(): JSX.Element {
           <span>{t().tail.waiting(Number(tail.waiting()), f().count(tail.waiting()))}</span>
         </Show>
       </p>
+      <Show when={tail.trouble()}>{(detail) => <p class="hint">{t().tail.trouble(detail())}</p>}</Show>
       <Show when={tail.fault()}>
         {(detail) => (
           <div class="fault-row">
