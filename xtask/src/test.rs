@@ -187,6 +187,7 @@ fn clippy(project: &Project) -> Result<()> {
     cargo.args([
         "clippy",
         "--quiet",
+        "--keep-going",
         "--workspace",
         "--exclude",
         "skylark-bindgen",
@@ -204,6 +205,7 @@ fn unit(project: &Project) -> Result<()> {
     cargo.args([
         "test",
         "--quiet",
+        "--no-fail-fast",
         "--package",
         "skylark-core",
         "--package",
@@ -299,7 +301,9 @@ fn java(project: &Project) -> Result<()> {
 /// `cargo test` of the tests crate against the built program; which tests is still to be said.
 pub(crate) fn server_tests(project: &Project) -> Result<Command> {
     let mut cargo = project.cargo();
-    cargo.args(["test", "--quiet", "--package", "skylark-tests"]).env("SKYLARK_BIN", play::program(project)?);
+    cargo
+        .args(["test", "--quiet", "--no-fail-fast", "--package", "skylark-tests"])
+        .env("SKYLARK_BIN", play::program(project)?);
     Ok(cargo)
 }
 
