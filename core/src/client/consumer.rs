@@ -331,24 +331,22 @@ impl Client {
         for group in self.groups_of(topic) {
             self.tell_trouble(group, topic, error);
         }
-        if self.is_consumed(topic) {
+        if self.groups_of(topic).iter().any(|id| self.consumers.sub(*id, topic).is_some_and(|s| s.consumer.is_some())) {
             self.timers.set_sooner(now.mono.plus_ms(MISSING_ROUTE_MS), Timer::MissingRoutes);
         }
     }
 
+    /// Looks again for what has no route. A retry topic comes into being with the first heartbeat, so one more look
+    /// is enough for it; a topic is looked for until it is there.
     pub(super) fn ask_missing_routes(&mut self, now: Now) {
-        let topics: BTreeSet<Arc<str>> = self
-            .consumers
-            .groups
-            .values()
-            .flat_map(|group| group.subs.iter())
-            .filter(|(_, sub)| sub.consumer.is_some())
-            .map(|(topic, _)| topic.clone())
-            .collect();
-        for topic in topics {
+        let subs = self.consumers.groups.values().flat_map(|group| &group.subs);
+        let topics: Vec<(Arc<str>, bool)> = subs.map(|(topic, sub)| (topic.clone(), sub.consumer.is_some())).collect();
+        for (topic, wanted) in topics {
             if self.routes.topic(&topic).read.is_empty() {
                 self.want_route(now, &topic);
-                self.timers.set_sooner(now.mono.plus_ms(MISSING_ROUTE_MS), Timer::MissingRoutes);
+                if wanted {
+                    self.timers.set_sooner(now.mono.plus_ms(MISSING_ROUTE_MS), Timer::MissingRoutes);
+                }
             }
         }
     }

@@ -9,7 +9,7 @@
 //! was delivered and not acked (DEL-4); everything that waits has a deadline; all memory is bounded by the
 //! configuration and by what callers have in flight (SEC-10).
 //!
-//! Where to start: a send is followed in [`producer`], a delivery in [`consumer`]; [`links`] owns connections and
+//! Where to start: a send is followed in [`producer`], a delivery in [`consumer`], [`deliver`] and [`retry`]; [`links`] owns connections and
 //! requests under way, [`route`] what NameServers said, [`window`] what is delivered and not acked.
 //! Deliberately elsewhere: bytes (`wire`, `record`), sockets and futures (the native and the wasm driver).
 
@@ -25,6 +25,7 @@ mod group;
 mod links;
 mod message;
 mod producer;
+mod retry;
 mod route;
 mod timers;
 mod window;

@@ -335,11 +335,15 @@ fn a_broker_takes_a_message_back() {
     world.cluster.serves_send_back = Some(Code::SUCCESS);
     world.put("a", "T", 0, "", "0");
     let consumer = subscribe(&mut world, first());
+    world.pass(5_000);
+    world.cluster.topics.insert("%RETRY%g".to_owned(), 1);
     let messages = world.delivered();
     let now = world.time();
     world.client.nack(now, consumer, &messages[0].queue, 0);
+    world.put("a", "%RETRY%g", 0, "RETRY_TOPIC\u{1}T\u{2}", "again");
     world.pass(6_000);
     assert_eq!(world.offset("g", "T", "a", 0), Some(1));
+    assert_eq!(bodies(&world.delivered()), ["again"], "the retry topic is looked for at once");
 }
 
 #[test]
