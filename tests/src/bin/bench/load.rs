@@ -234,21 +234,33 @@ pub(crate) fn fill(address: &str, count: usize) {
 /// Pulls queue 0 from its beginning to `end`, over and over, one pull at a time.
 pub(crate) fn pull(address: &str, pid: u32, end: i64, seconds: f64) -> Done {
     let mut stream = connect(address);
-    let frames: Vec<Vec<u8>> = (0..end / i64::from(BATCH)).map(|n| pull_frame(0, n * i64::from(BATCH))).collect();
     let mut answers = Answers::new();
-    let mut turn = frames.iter().cycle();
+    let mut offset = 0;
     measure(pid, seconds, || {
-        stream.write_all(turn.next().expect("at least one pull")).expect("the server takes bytes");
-        let mut whole = false;
-        while !whole {
+        if offset >= end {
+            offset = 0;
+        }
+        stream.write_all(&pull_frame(0, offset)).expect("the server takes bytes");
+        let mut next = None;
+        while next.is_none() {
             answers
                 .read(&mut stream, |frame| {
                     check(frame);
-                    assert!(frame.len() > BODY * BATCH as usize, "a pull of {} bytes", frame.len());
-                    whole = true;
+                    next = Some(next_offset(frame));
                 })
                 .expect("answers");
         }
-        BATCH as u64
+        let before = std::mem::replace(&mut offset, next.unwrap_or_default());
+        assert!(offset > before, "a pull at {before} gave nothing");
+        (offset - before) as u64
     })
+}
+
+/// Where the next pull goes on: an answer may hold fewer messages than were asked for.
+fn next_offset(frame: &[u8]) -> i64 {
+    const NAME: &[u8] = b"\"nextBeginOffset\":\"";
+    let head = &frame[8..frame.len().min(400)];
+    let at = head.windows(NAME.len()).position(|w| w == NAME).expect("a next offset") + NAME.len();
+    let digits = head[at..].iter().take_while(|b| b.is_ascii_digit());
+    digits.fold(0, |n, b| n * 10 + i64::from(b - b'0'))
 }

@@ -250,7 +250,7 @@ impl NullServer {
         let own = std::env::current_exe().expect("the path of this program");
         let mut child = Command::new(own)
             .args(["--null-server"])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the null server starts");

@@ -93,8 +93,12 @@ impl Machine for Null {
     fn handle_stop(&mut self, _: Now) {}
 }
 
-/// Serves until the process is ended; prints its address first.
+/// Serves until its standard input ends, as it does when the benchmarks are gone; prints its address first.
 pub(crate) fn serve() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(0);
+    });
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
