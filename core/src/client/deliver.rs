@@ -54,6 +54,8 @@ pub(super) struct Assigned {
     suggested: i64,
     ask: Option<AskId>,
     asked: Instant,
+    /// The broker did not know the group when it was asked last.
+    unknown: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,17 @@ pub(super) struct Held {
 
 impl Assigned {
     pub(super) fn new(group: GroupId, queue: MessageQueue, existed: bool) -> Self {
-        Self { group, queue, existed, window: None, committed: None, suggested: 0, ask: None, asked: Instant(0) }
+        Self {
+            group,
+            queue,
+            existed,
+            window: None,
+            committed: None,
+            suggested: 0,
+            ask: None,
+            asked: Instant(0),
+            unknown: false,
+        }
     }
 
     /// It is known where to start.
@@ -267,11 +279,17 @@ impl Client {
                 return;
             }
             code => {
-                if matches!(code, Code::SUBSCRIPTION_NOT_EXIST | Code::SUBSCRIPTION_NOT_LATEST)
-                    && let Some((address, _)) = self.routes.reader(&queue.broker, assigned.suggested)
-                {
-                    let address = address.to_string();
-                    self.beat(now, &address);
+                if matches!(code, Code::SUBSCRIPTION_NOT_EXIST | Code::SUBSCRIPTION_NOT_LATEST) {
+                    // It has not seen, or has lost, our heartbeat. Only if that does not help is it worth a word.
+                    let again = core::mem::replace(&mut assigned.unknown, true);
+                    let reader = self.routes.reader(&queue.broker, assigned.suggested);
+                    if let Some(address) = reader.map(|(address, _)| address.to_string()) {
+                        self.beat(now, &address);
+                    }
+                    if !again {
+                        self.timers.set(now.mono.plus_ms(self.config.pull_error_delay), Timer::Queue(assign));
+                        return;
+                    }
                 }
                 let what = format!("the broker refused a pull of {queue}");
                 self.read_failed(now, assign, &refused(&what, code, answer.remark));
@@ -279,6 +297,7 @@ impl Client {
             }
         };
         assigned.suggested = receipt.suggest;
+        assigned.unknown = false;
         let Some(window) = &mut assigned.window else { return };
         let before = window.position();
         let next = receipt.next.max(0) as u64;

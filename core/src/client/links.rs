@@ -23,7 +23,7 @@ use crate::wire::request::Request;
 /// First pause after a failed dial, ms; doubles with each.
 const BACKOFF_MS: u64 = 500;
 /// Longest pause, ms.
-const BACKOFF_MAX_MS: u64 = 15_000;
+const BACKOFF_MAX_MS: u64 = 5_000;
 
 /// Whether an ask may wait for the pause after a failed dial to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

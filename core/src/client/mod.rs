@@ -447,7 +447,9 @@ impl Client {
         let error = if answer.code == Code::TOPIC_NOT_EXIST {
             ClientError::new(
                 ErrorKind::NoRoute,
-                format!("no broker has the topic '{topic}' and none creates topics by itself; create it first"),
+                format!(
+                    "no registered broker has the topic '{topic}' or creates topics by itself; create the topic, or start its broker"
+                ),
             )
         } else {
             refused(&format!("the NameServer refused the route of topic '{topic}'"), answer.code, answer.remark)

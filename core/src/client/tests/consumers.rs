@@ -301,6 +301,45 @@ fn a_broken_connection_is_told_and_healed() {
 }
 
 #[test]
+fn a_broker_that_lost_the_heartbeat_gets_another() {
+    let mut world = World::new(&["a"]).topic("T", 1);
+    world.put("a", "T", 0, "", "0");
+    world.cluster.pull_refusals.push_back(Code::SUBSCRIPTION_NOT_EXIST);
+    subscribe(&mut world, first());
+    world.pass(1_000);
+    assert_eq!(bodies(&world.delivered()), ["0"]);
+    assert_eq!(world.count("beat"), 2);
+    assert!(!world.events.iter().any(|e| matches!(e, Event::Trouble { .. })), "not worth a word");
+    world.cluster.pull_refusals.extend([Code::SUBSCRIPTION_NOT_LATEST; 2]);
+    world.put("a", "T", 0, "", "1");
+    world.pass(3_000);
+    assert!(world.events.iter().any(|e| matches!(e, Event::Trouble { .. })), "twice is");
+}
+
+#[test]
+fn other_refusals_of_a_pull_wait_and_refresh_the_route() {
+    let mut world = World::new(&["a"]).topic("T", 1);
+    world.put("a", "T", 0, "", "0");
+    world.cluster.pull_refusals.extend([Code::FLOW_CONTROL, Code::NO_PERMISSION]);
+    subscribe(&mut world, first());
+    let routes = world.count("route T");
+    world.pass(19);
+    assert_eq!(world.cluster.pull_refusals.len(), 1);
+    world.pass(1_500);
+    assert_eq!(bodies(&world.delivered()), ["0"]);
+    let told = world.events.iter().find_map(|event| match event {
+        Event::Trouble { error, .. } => Some(error.kind),
+        _ => None,
+    });
+    assert_eq!(told, Some(ErrorKind::Refused(Code::NO_PERMISSION)));
+    assert_eq!(world.count("route T"), routes, "A66: not twice within a second");
+    world.cluster.pull_refusals.push_back(Code::SYSTEM_BUSY);
+    world.put("a", "T", 0, "", "1");
+    world.pass(1_500);
+    assert_eq!(world.count("route T"), routes + 1, "A66");
+}
+
+#[test]
 fn a_broker_that_does_not_serve_send_back_leaves_the_message_here() {
     let mut world = World::new(&["a"]).topic("T", 1);
     world.put("a", "T", 0, "", "0");

@@ -69,6 +69,8 @@ struct Cluster {
     /// Addresses that accept and never answer.
     silent: BTreeSet<String>,
     serves_send_back: Option<Code>,
+    /// Answers to the next pulls.
+    pull_refusals: VecDeque<Code>,
     parked: Vec<Parked>,
     heard: Vec<Heard>,
 }
@@ -483,6 +485,9 @@ impl Cluster {
         if pull.sys_flag & pull_flag::COMMIT != 0 {
             let key = (pull.group.to_owned(), pull.topic.to_owned(), address.to_owned(), pull.queue_id);
             self.offsets.insert(key, pull.commit_offset);
+        }
+        if let Some(code) = self.pull_refusals.pop_front() {
+            return Some(Self::refuse(code, "as told"));
         }
         let key = (address.to_owned(), pull.topic.to_owned(), pull.queue_id);
         let offset = u64::try_from(pull.offset).unwrap();

@@ -180,7 +180,7 @@ fn an_unknown_topic_that_nobody_creates_is_named() {
     let id = send(&mut world, "New", "x");
     let error = world.sent(id).unwrap_err();
     assert_eq!((error.kind, error.code()), (ErrorKind::NoRoute, 10_005));
-    assert!(error.to_string().contains("'New'") && error.to_string().contains("create it"), "{error}");
+    assert!(error.to_string().contains("'New'") && error.to_string().contains("create the topic"), "{error}");
     // Once it is there, the next send finds it.
     world.cluster.topics.insert("New".to_owned(), 1);
     let id = send(&mut world, "New", "x");
