@@ -15,6 +15,8 @@ export type From = "auto" | "last" | "first";
 export interface Tail {
   /** Newest first. */
   readonly rows: Accessor<readonly Message[]>;
+  /** Whether the newest rows came few at a time. */
+  lively(): boolean;
   /** Rows that have left the list. */
   readonly dropped: Accessor<number>;
   /** Messages received since the cluster was chosen. */
@@ -43,6 +45,8 @@ export interface Tail {
 export const KEPT_ROWS = 200;
 const MOST_OF_NEW = 20_000;
 const STEP_MS = 100;
+/** Rows that come in a step of at most so many are shown to be new; for more that would cost more than it tells. */
+const FEW = 4;
 /** A step that brought more than this is followed by a longer one. */
 const MANY = 50;
 const LONG_STEP_MS = 400;
@@ -61,6 +65,7 @@ export function createTail(session: Session, watch: Watch): Tail {
   const [from, setFrom] = createSignal<From>("auto");
   const [attempt, setAttempt] = createSignal(0);
   let consumer: Consumer | null = null;
+  let lively = false;
   let go: (() => void) | null = null;
 
   const stored = createMemo(() => {
@@ -81,12 +86,26 @@ export function createTail(session: Session, watch: Watch): Tail {
     });
   }
 
-  createEffect(on(session.choice, () => setReceived(0)));
+  createEffect(
+    on(
+      session.choice,
+      () => {
+        batch(() => {
+          clear();
+          setReceived(0);
+          setTags("*");
+          setFrom("auto");
+        });
+      },
+      { defer: true },
+    ),
+  );
   createEffect(on(watch.samples, () => setTrouble(describe(consumer?.trouble))));
 
   createEffect(
     on([session.client, watch.selected, tags, from, attempt], ([client, topic, filter, start]) => {
-      clear();
+      // Rows stay while there is no connection: they are all one has.
+      if (client || topic === null) clear();
       resume();
       setFault("");
       setTrouble("");
@@ -109,8 +128,10 @@ export function createTail(session: Session, watch: Watch): Tail {
     const show = (): void => {
       timer = null;
       if (signal.aborted) return;
-      const arrived = fresh.reverse();
+      // Each pull brings one queue; within a step the page shows the order of time.
+      const arrived = fresh.sort(newestFirst);
       fresh = [];
+      lively = arrived.length <= FEW;
       step = arrived.length > MANY ? LONG_STEP_MS : STEP_MS;
       batch(() => {
         setReceived((n) => n + arrived.length);
@@ -157,6 +178,7 @@ export function createTail(session: Session, watch: Watch): Tail {
 
   return {
     rows,
+    lively: () => lively,
     dropped,
     received,
     begun,
@@ -185,6 +207,10 @@ export function createTail(session: Session, watch: Watch): Tail {
     clear,
     retry: () => setAttempt((n) => n + 1),
   };
+}
+
+function newestFirst(a: Message, b: Message): number {
+  return b.storedAt.getTime() - a.storedAt.getTime() || Number(b.offset - a.offset);
 }
 
 /** A topic is shown from its beginning if its messages all fit into the list, or if it began before the person's eyes. */

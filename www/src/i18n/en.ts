@@ -153,6 +153,8 @@ export const en = {
     emptyTitle: "Listening",
     empty: (topic: string) => `The next message to ${topic} appears here.`,
     emptyTags: (tags: string) => `Only messages whose tag matches ${tags} appear here.`,
+    all: "Show all tags",
+    offline: "The tail goes on when the page is connected.",
     dropped: (n: number, text: string) => (n === 1 ? "1 older message has left this list." : `${text} older messages have left this list.`),
     shown: (n: number, text: string) => (n === 1 ? "1 message" : `${text} messages, newest first`),
     failed: (detail: string) => `The tail has stopped: ${detail}`,

@@ -154,6 +154,8 @@ export const zh: Words = {
     emptyTitle: "正在监听",
     empty: (topic) => `发往 ${topic} 的下一条消息会出现在这里。`,
     emptyTags: (tags) => `这里只显示 Tag 符合 ${tags} 的消息。`,
+    all: "显示所有 Tag",
+    offline: "页面连接成功后会继续显示实时消息。",
     dropped: (_n, text) => `较早的 ${text} 条消息已移出列表。`,
     shown: (_n, text) => `${text} 条消息，最新的在最前`,
     failed: (detail) => `实时消息已停止：${detail}`,

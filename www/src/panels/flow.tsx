@@ -10,6 +10,7 @@ import { f, t } from "../i18n/index.ts";
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const MOST_DOTS = 5;
+const TRAVEL_MS = 950;
 
 export function Flow(): JSX.Element {
   const { session, watch, tail, outbox } = useCluster();
@@ -42,7 +43,7 @@ export function Flow(): JSX.Element {
           <span class="node-strong">{session.address() ?? t().flow.inTab}</span>
           <span class="node-note">{t().flow.topics(watch.userTopics().length, f().count(watch.userTopics().length))}</span>
         </div>
-        <Edge area="e5" number="⑤" label={t().flow.register} tone="route" count={watch.brokers().length} />
+        <Edge area="e5" backwards number="⑤" label={t().flow.register} tone="route" count={watch.brokers().length} />
         <div class="node broker">
           <span class="node-name">{t().flow.broker}</span>
           <Show when={masters()[0]} fallback={<span class="node-strong">{t().flow.noBroker}</span>}>
@@ -52,7 +53,7 @@ export function Flow(): JSX.Element {
           </Show>
           <span class="node-note">{t().flow.kept(kept(), f().count(kept()))}</span>
         </div>
-        <Edge area="e3" number="③" label={t().flow.route} tone="route" count={tail.begun()} />
+        <Edge area="e3" backwards number="③" label={t().flow.route} tone="route" count={tail.begun()} />
         <Edge area="e4" number="④" label={t().flow.pull} tone="out" burst={pulled()} round={watch.samples()} />
         <div class="node consumers">
           <span class="node-name">{t().flow.consumers}</span>
@@ -72,6 +73,7 @@ function Edge(props: {
   readonly number: string;
   readonly label: string;
   readonly tone: "in" | "out" | "route";
+  readonly backwards?: boolean;
   readonly count?: number;
   readonly burst?: number;
   readonly round?: unknown;
@@ -87,12 +89,18 @@ function Edge(props: {
     }
     // A hundred times the messages are a few more dots, not a hundred times as many.
     const dots = Math.min(MOST_DOTS, 1 + Math.floor(Math.log10(n) * 2));
+    const { clientWidth: width, clientHeight: height } = line;
+    const ends = width > height ? [`translateX(0)`, `translateX(${width}px)`] : [`translateY(0)`, `translateY(${height}px)`];
+    // The line of a consumer asking, and of a broker registering, is drawn towards the NameServer: left, or up.
+    if (props.backwards) ends.reverse();
     for (let i = 0; i < dots; i++) {
       const dot = document.createElement("span");
       dot.className = "dot";
-      dot.style.animationDelay = `${(i * 900) / dots}ms`;
-      dot.addEventListener("animationend", () => dot.remove());
       line.append(dot);
+      // Only transform and opacity change, so the browser draws it beside the page's own work.
+      const frames = { transform: ends, opacity: [0, 1, 1, 1, 0] };
+      const run = dot.animate(frames, { duration: TRAVEL_MS, delay: (i * TRAVEL_MS) / dots });
+      run.onfinish = () => dot.remove();
     }
   };
   createEffect(on(() => props.count ?? 0, (now, before) => run(now - (before ?? 0))));

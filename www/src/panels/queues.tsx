@@ -2,6 +2,7 @@
 
 import { Index, type JSX, Show } from "solid-js";
 import { useCluster } from "../data/cluster.ts";
+import type { QueueView } from "../data/watch.ts";
 import { f, t } from "../i18n/index.ts";
 
 export function Queues(): JSX.Element {
@@ -10,6 +11,7 @@ export function Queues(): JSX.Element {
     const topic = watch.selected();
     return topic === null ? undefined : watch.view(topic);
   };
+  const last = ({ lastUpdate }: QueueView): string => (lastUpdate === null ? t().queues.never : f().time(lastUpdate));
   return (
     <section class="card queues" aria-labelledby="queues-title">
       <div class="card-head">
@@ -57,11 +59,7 @@ export function Queues(): JSX.Element {
                           <td class="number" classList={{ moving: (row().rate ?? 0) > 0 }}>
                             {f().rate(row().rate)}
                           </td>
-                          <td class="number muted">
-                            <Show when={row().lastUpdate} fallback={t().queues.never}>
-                              {(at) => f().time(at())}
-                            </Show>
-                          </td>
+                          <td class="number muted">{last(row())}</td>
                         </tr>
                       )}
                     </Index>

@@ -10,7 +10,7 @@ import { MessageSheet } from "./message.tsx";
 import { rove } from "./roving.ts";
 
 export function TailPanel(): JSX.Element {
-  const { watch, tail } = useCluster();
+  const { session, watch, tail } = useCluster();
   const [open, setOpen] = createSignal<Message | null>(null);
   const [stop, setStop] = createSignal<Message | null>(null);
   const current = (): Message | undefined => {
@@ -99,6 +99,7 @@ export function TailPanel(): JSX.Element {
                     <button
                       type="button"
                       class="row"
+                      classList={{ fresh: tail.lively() }}
                       data-item
                       data-testid="tail-row"
                       tabindex={current() === message ? 0 : -1}
@@ -112,11 +113,18 @@ export function TailPanel(): JSX.Element {
               </For>
             </ol>
             <Show when={tail.rows().length === 0 && tail.fault() === ""}>
-              <div class="empty listening">
-                <span class="rings" aria-hidden="true" data-on={tail.running() && !tail.paused()} />
-                <p class="empty-title">{t().tail.emptyTitle}</p>
-                <p>{tail.tags() === "*" ? t().tail.empty(topic()) : t().tail.emptyTags(tail.tags())}</p>
-              </div>
+              <Show when={session.client()} fallback={<p class="empty">{t().tail.offline}</p>}>
+                <div class="empty listening">
+                  <span class="rings" aria-hidden="true" data-on={tail.running() && !tail.paused()} />
+                  <p class="empty-title">{t().tail.emptyTitle}</p>
+                  <p>{tail.tags() === "*" ? t().tail.empty(topic()) : t().tail.emptyTags(tail.tags())}</p>
+                  <Show when={tail.tags() !== "*"}>
+                    <button type="button" onClick={() => tail.setTags("*")}>
+                      {t().tail.all}
+                    </button>
+                  </Show>
+                </div>
+              </Show>
             </Show>
             <Show when={tail.dropped() > 0}>
               <p class="hint" data-testid="tail-dropped">
