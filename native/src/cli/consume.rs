@@ -1,7 +1,7 @@
 //! `skylark consume`: prints the messages of a topic as they come.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
@@ -61,6 +61,8 @@ impl Consume {
         let show_state = std::io::stderr().is_terminal();
         let mut count = 0;
         let mut result = Ok(());
+        // One wait for all, so that no signal falls between two.
+        let mut stop = std::pin::pin!(super::serve::wait_for_stop());
         while self.count.is_none_or(|max| count < max) {
             let idle = async {
                 match self.idle {
@@ -71,7 +73,7 @@ impl Consume {
             let event = tokio::select! {
                 event = consumer.next_event() => event,
                 () = idle => break,
-                stopped = super::serve::wait_for_stop() => {
+                stopped = &mut stop => {
                     result = stopped;
                     break;
                 }
@@ -80,8 +82,7 @@ impl Consume {
                 Some(ConsumerEvent::Message(message)) => {
                     count += 1;
                     let line = if self.json { json(&message) } else { plain(&message) };
-                    // Whoever reads this has gone, such as `head`: that is no failure.
-                    if writeln!(std::io::stdout(), "{line}").is_err() {
+                    if !super::say(&line) {
                         break;
                     }
                     message.ack();

@@ -12,6 +12,7 @@ mod topic;
 mod up;
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -60,6 +61,11 @@ impl Cluster {
     async fn connect(&self) -> Result<Client, ClientError> {
         Client::connect(&self.namesrv).await
     }
+}
+
+/// Prints a line; `false` when whoever read it has gone, such as `head`, which is no failure.
+fn say(line: &str) -> bool {
+    writeln!(std::io::stdout(), "{line}").is_ok()
 }
 
 /// NameServers as they were written, once they are known to be addresses.

@@ -64,7 +64,7 @@ impl Produce {
     fn show(&self, result: &SendResult) {
         if !self.quiet {
             let offset = result.offset.map_or("?".to_owned(), |offset| offset.to_string());
-            println!("{} {} {}@{offset}", result.status.name(), result.message_id, result.queue);
+            super::say(&format!("{} {} {}@{offset}", result.status.name(), result.message_id, result.queue));
         }
     }
 

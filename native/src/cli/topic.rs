@@ -76,11 +76,9 @@ impl Topic {
                 client.close().await;
                 let topics = topics?;
                 if json {
-                    println!("{}", serde_json::json!(topics));
+                    super::say(&serde_json::json!(topics).to_string());
                 } else {
-                    for topic in topics {
-                        println!("{topic}");
-                    }
+                    super::say(&topics.join("\n"));
                 }
                 Ok(())
             }
@@ -99,14 +97,15 @@ impl Topic {
                 let created = client.admin().create_topic(config, broker.as_deref()).await;
                 client.close().await;
                 created?;
-                println!("topic {topic} has {queues} queues on {}", broker.as_deref().unwrap_or("each broker"));
+                let place = broker.as_deref().unwrap_or("each broker");
+                super::say(&format!("topic {topic} has {queues} queues on {place}"));
                 Ok(())
             }
             TopicCommand::Stats { topic, cluster, json } => {
                 let client = cluster.connect().await?;
                 let shown = stats(&client, &topic, json).await;
                 client.close().await;
-                println!("{}", shown?);
+                super::say(&shown?);
                 Ok(())
             }
         }
