@@ -6,7 +6,7 @@
 //! What the package exports is decided in wasm/npm, not here.
 
 use crate::node::Node;
-use crate::project::{Project, hash_files, make_dir, stdout_of};
+use crate::project::{Project, hash_files, hash_text, make_dir, stdout_of};
 use crate::toolchain::{TARGET, WasmToolchain};
 use crate::wasm;
 use anyhow::{Context, Result, bail};
@@ -122,6 +122,8 @@ fn read_config(project: &Project) -> Result<Config> {
     toml::from_str(&text).context("wasm-pack.toml")
 }
 
+/// Compiles one variant. Cargo gives the modules of all variants one name, so that building another one throws the last
+/// one away: each is put aside, and compiled again only if something that it is made of changed.
 fn compile(
     project: &Project,
     toolchain: &WasmToolchain,
@@ -129,14 +131,23 @@ fn compile(
     name: &str,
     variant: &Variant,
 ) -> Result<PathBuf> {
-    project.step(&format!("compile {} for {name}", config.package), || {
+    let build = project.target.join("wasm-build");
+    let aside = build.join(format!("{name}.wasm"));
+    let made_of = ["core", "wasm/src", "wasm/Cargo.toml", "Cargo.toml", "Cargo.lock", "wasm-pack.toml"];
+    let made_of = made_of.map(|path| project.root.join(path));
+    let mut inputs = hash_files(&made_of.each_ref().map(PathBuf::as_path))?;
+    inputs ^= hash_text(&stdout_of(&toolchain.rustc, &["-vV"]).unwrap_or_default());
+    project.step_if_changed(&format!("compile {} for {name}", config.package), &aside, inputs, || {
         let mut cargo = toolchain.cargo(project, "build");
         cargo.args(["--quiet", "--package", &config.package, "--profile", &config.profile, "--lib"]);
         cargo.args(["--no-default-features", "--features", &variant.features.join(",")]);
-        project.run(&mut cargo)
+        project.run(&mut cargo)?;
+        let file = format!("{}.wasm", config.package.replace('-', "_"));
+        let built = build.join(TARGET).join(&config.profile).join(file);
+        fs::copy(&built, &aside).with_context(|| format!("cannot copy {}", built.display()))?;
+        Ok(())
     })?;
-    let file = format!("{}.wasm", config.package.replace('-', "_"));
-    Ok(project.target.join("wasm-build").join(TARGET).join(&config.profile).join(file))
+    Ok(aside)
 }
 
 /// Binds a compiled module and optimizes it: `dir/NAME.js`, `NAME.d.ts` and `NAME.wasm`.

@@ -156,6 +156,12 @@ pub(crate) fn hash_files(paths: &[&Path]) -> Result<u64> {
     Ok(hasher.finish())
 }
 
+pub(crate) fn hash_text(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create the folder {}", dir.display()))
 }
