@@ -200,19 +200,31 @@ impl<M: Machine> Connection<M> {
         !self.closing && self.frames.count == 0 && self.out.len() < UNSENT && self.open < OPEN
     }
 
+    /// Reads until the socket is empty or a turn's worth has come: what came together is stored, and flushed, together.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.filled == self.buffer.len() {
-            // Doubling follows what has arrived, never what was announced.
-            let grown = (self.filled + self.filled.clamp(SMALL, READ)).next_multiple_of(SMALL);
-            if !self.account.hold(grown + self.out.capacity()) {
-                return Poll::Ready(Err(io::Error::other("the memory budget of this port is used up (SEC-7)")));
+        let mut read = 0;
+        loop {
+            let from = self.filled + read;
+            if from == self.buffer.len() {
+                // Doubling follows what has arrived, never what was announced.
+                let grown = (from + from.clamp(SMALL, READ)).next_multiple_of(SMALL);
+                if !self.account.hold(grown + self.out.capacity()) {
+                    return Poll::Ready(Err(io::Error::other("the memory budget of this port is used up (SEC-7)")));
+                }
+                self.buffer.resize(grown, 0);
             }
-            self.buffer.resize(grown, 0);
+            let end = self.buffer.len().min(from + READ - read);
+            let mut space = ReadBuf::new(&mut self.buffer[from..end]);
+            let n = match Pin::new(&mut self.stream).poll_read(cx, &mut space) {
+                Poll::Ready(result) => result.map(|()| space.filled().len())?,
+                Poll::Pending if read == 0 => return Poll::Pending,
+                Poll::Pending => 0,
+            };
+            read += n;
+            if n < end - from || read == READ || self.account.is_stranger() {
+                return Poll::Ready(Ok(read));
+            }
         }
-        let end = self.buffer.len().min(self.filled + READ);
-        let mut space = ReadBuf::new(&mut self.buffer[self.filled..end]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
-        Poll::Ready(Ok(space.filled().len()))
     }
 
     /// `n` bytes have come behind the `filled` ones.
