@@ -58,7 +58,7 @@ export const en = {
     in: "In",
     out: "Out",
     unit: "messages per second",
-    chart: "Messages per second into and out of the brokers over the last two minutes",
+    chart: "Messages per second into and out of the brokers over the last minutes",
     now: (into: string, out: string) => `Now ${into} in and ${out} out per second.`,
     peak: (into: string, out: string, seconds: number) => `Highest in the last ${seconds} seconds: ${into} in and ${out} out.`,
     none: "Nothing measured yet.",

@@ -59,7 +59,7 @@ export const zh: Words = {
     in: "写入",
     out: "读出",
     unit: "条/秒",
-    chart: "最近两分钟内各 Broker 每秒写入与读出的消息数",
+    chart: "最近几分钟内各 Broker 每秒写入与读出的消息数",
     now: (into, out) => `当前每秒写入 ${into} 条，读出 ${out} 条。`,
     peak: (into, out, seconds) => `最近 ${seconds} 秒内的峰值：写入 ${into} 条，读出 ${out} 条。`,
     none: "尚无数据。",

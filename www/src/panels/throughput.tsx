@@ -1,4 +1,4 @@
-// The plot of the last two minutes, with the same in words for those who do not see it.
+// The plot of the last minutes, with the same in words for those who do not see it.
 
 import { createEffect, type JSX, on, onCleanup, onMount } from "solid-js";
 import uPlot from "uplot";
@@ -8,8 +8,9 @@ import type { Sample } from "../data/watch.ts";
 import { f, language, t } from "../i18n/index.ts";
 import { theme } from "../theme.ts";
 
-const SPAN_S = 120;
-const HEIGHT = 168;
+/** What the time axis spans: at first this, growing with what was measured to that. */
+const SHORTEST_S = 30;
+const LONGEST_S = 120;
 
 export function Throughput(): JSX.Element {
   const { watch } = useCluster();
@@ -24,7 +25,7 @@ export function Throughput(): JSX.Element {
   onMount(() => {
     if (!holder) return;
     const sizes = new ResizeObserver(() => {
-      if (holder && plot && holder.clientWidth > 0) plot.setSize({ width: holder.clientWidth, height: HEIGHT });
+      if (holder && plot && holder.clientWidth > 0) plot.setSize(sizeOf(holder));
     });
     sizes.observe(holder);
     onCleanup(() => {
@@ -65,7 +66,10 @@ export function Throughput(): JSX.Element {
   );
 }
 
-/** The time axis always spans two minutes up to now, however many samples there are. */
+function sizeOf(holder: HTMLElement): { width: number; height: number } {
+  return { width: Math.max(holder.clientWidth, 200), height: Math.max(holder.clientHeight, 120) };
+}
+
 function columns(samples: readonly Sample[]): uPlot.AlignedData {
   return [samples.map((s) => s.at), samples.map((s) => s.in), samples.map((s) => s.out)];
 }
@@ -83,24 +87,27 @@ function options(holder: HTMLElement): uPlot.Options {
   const text = colour("--muted");
   const font = `11px ${getComputedStyle(holder).fontFamily}`;
   const axis: uPlot.Axis = { stroke: text, font, grid: { stroke: faint, width: 1 }, ticks: { show: false } };
-  const line = (name: string): uPlot.Series => ({
+  const line = (name: string, width: number): uPlot.Series => ({
     stroke: colour(name),
     fill: colour(`${name}-wash`),
-    width: 2,
+    width,
     points: { show: false },
     spanGaps: false,
   });
   const clock = new Intl.DateTimeFormat(language() === "zh" ? "zh-CN" : "en-GB", { timeStyle: "medium", hourCycle: "h23" });
   return {
-    width: Math.max(holder.clientWidth, 200),
-    height: HEIGHT,
+    ...sizeOf(holder),
     padding: [8, 26, 0, 0],
     legend: { show: false },
     cursor: { show: false },
     scales: {
       x: {
         time: true,
-        range: (_plot, _min, max) => [(max ?? Date.now() / 1000) - SPAN_S, max ?? Date.now() / 1000],
+        range: (_plot, min, max) => {
+          const now = max ?? Date.now() / 1000;
+          const span = Math.min(Math.max(now - (min ?? now), SHORTEST_S), LONGEST_S);
+          return [now - span, now];
+        },
       },
       y: { range: (_plot, _min, max) => [0, Math.max(10, (max ?? 0) * 1.15)] },
     },
@@ -108,6 +115,7 @@ function options(holder: HTMLElement): uPlot.Options {
       { ...axis, grid: { show: false }, space: 90, size: 24, values: (_plot, at) => at.map((s) => clock.format(s * 1000)) },
       { ...axis, size: 52, space: 36, values: (_plot, at) => at.map((n) => f().count(n)) },
     ],
-    series: [{}, line("--in"), line("--out")],
+    // Where as much comes out as goes in, the broad line shows beside the narrow one.
+    series: [{}, line("--in", 3), line("--out", 1.5)],
   };
 }
