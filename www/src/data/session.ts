@@ -46,7 +46,7 @@ class TokenNeeded extends Error {
 }
 
 export function createSession(): Session {
-  const token = takeToken(location, history, sessionStorage);
+  let token = takeToken(location, history, sessionStorage);
   const remembered = sessionStorage.getItem(CHOICE_KEY);
   const [choice, setChoice] = createSignal<Choice>(remembered === "tab" ? "tab" : "server");
   const [status, setStatus] = createSignal<Status>({ kind: "connecting" });
@@ -132,6 +132,14 @@ export function createSession(): Session {
     void run(which, stop.signal);
   }
 
+  // Another address of the same server, put into this tab: the page does not load again.
+  const readdressed = (): void => {
+    const before = token;
+    token = takeToken(location, history, sessionStorage);
+    if (token !== before && choice() === "server") start("server");
+  };
+  addEventListener("hashchange", readdressed);
+
   start(choice());
   return {
     choice,
@@ -149,7 +157,10 @@ export function createSession(): Session {
       setStatus({ kind: "connecting" });
       wake?.();
     },
-    close: () => stop.abort(),
+    close() {
+      removeEventListener("hashchange", readdressed);
+      stop.abort();
+    },
   };
 }
 
