@@ -280,7 +280,7 @@ fn browser(project: &Project) -> Result<()> {
 
 fn browser_tests(project: &Project, files: &[String]) -> Result<()> {
     let mut node = project.command("node");
-    node.current_dir(project.root.join("tests/browser")).arg("--test").args(files);
+    node.current_dir(project.root.join("tests/browser")).args(["--test", "--test-reporter=spec"]).args(files);
     node.env("SKYLARK_BIN", play::program(project)?).env("CARGO_TARGET_DIR", &project.target);
     if let Ok(chromium) = chromium() {
         node.env("CHROMIUM", chromium);
