@@ -15,7 +15,7 @@ fn sent(world: &World) -> Vec<(String, i32, i64)> {
     });
     results
         .flatten()
-        .map(|one| (one.queue.broker.to_string(), one.queue.id as i32, one.offset.map_or(-1, |n| n as i64)))
+        .map(|one| (one.queue.broker.to_string(), one.queue.id, one.offset.map_or(-1, |n| n as i64)))
         .collect()
 }
 

@@ -224,7 +224,9 @@ impl World {
         }
         let mut bytes = Vec::new();
         encode::reply(call, reply, &mut bytes);
-        encode::leases(reply).iter().for_each(|lease| bytes.extend_from_slice(lease.as_ref()));
+        for lease in encode::leases(reply) {
+            bytes.extend_from_slice(lease.as_ref());
+        }
         self.wires.push_back((call.conn, bytes));
     }
 
@@ -271,7 +273,7 @@ impl World {
             }
             match (self.nodes[end.node].as_mut(), incoming) {
                 (Some(Node::NameServer(it)), Incoming::Request(call, request)) => {
-                    it.handle_request(now, call, &request)
+                    it.handle_request(now, call, &request);
                 }
                 (Some(Node::Broker(it)), Incoming::Request(call, request)) => {
                     assert_eq!(it.handle_request(now, call, request), Taken::Yes);
