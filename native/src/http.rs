@@ -71,6 +71,8 @@ impl Head {
                 "origin" if head.origin.replace(value.to_ascii_lowercase()).is_some() => {
                     return Err(Answer::text(400, "The request has two Origin headers."));
                 }
+                // Browsers send it beside Sec-Fetch-Site; Node's own WebSocket sends it alone, and no Origin.
+                "sec-fetch-mode" => {}
                 name if name.starts_with("sec-fetch-") => head.fetch = true,
                 "upgrade" => websocket = has("websocket"),
                 "connection" => {
@@ -350,7 +352,8 @@ mod tests {
             ("/ws?token=s3cret", "Host: 127.0.0.1:10911\r\nOrigin: http://evil.example\r\n", 403),
             ("/ws?token=s3cret", "Host: 127.0.0.1:10911\r\nOrigin: null\r\n", 403),
             ("/ws?token=s3cret", "Host: 127.0.0.1:10911\r\nOrigin: http://127.0.0.1:8080\r\n", 403),
-            ("/ws?token=s3cret", "Host: 127.0.0.1:10911\r\nSec-Fetch-Mode: websocket\r\n", 403),
+            ("/ws?token=s3cret", "Host: 127.0.0.1:10911\r\nSec-Fetch-Site: same-origin\r\n", 403),
+            ("/ws", "Host: 127.0.0.1:10911\r\nSec-Fetch-Mode: websocket\r\n", 101),
             ("/livez", "Host: evil.example\r\nSec-Fetch-Site: none\r\n", 403),
             ("/livez", "Host: 127.0.0.1:10911\r\nSec-Fetch-Site: none\r\n", 200),
         ] {
