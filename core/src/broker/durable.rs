@@ -254,7 +254,9 @@ impl<S: Store> Broker<S> {
             self.ids += 1;
             return Some(Disk::Write { id, at, bytes });
         }
-        if self.log.flushed() < self.log.written() && self.saving.flush_due.is_none() {
+        if self.log.flushed() >= self.log.written() {
+            self.saving.flush_due = None;
+        } else if self.saving.flush_due.is_none() && !self.log.has_flush() {
             self.saving.flush_due = Some(now.mono.plus_ms(self.config.flush_interval));
         }
         let flush_now =

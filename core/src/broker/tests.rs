@@ -505,3 +505,18 @@ fn saves_that_the_medium_refuses_are_tried_again_later_and_not_at_once() {
     world.wait(1_000);
     assert!(matches!(world.held.pop(), Some(Disk::Put { table: Table::Topics, .. })));
 }
+
+#[test]
+fn a_flush_that_took_its_time_leaves_nothing_due_behind() {
+    let mut world = World::plain();
+    world.hold = |disk| matches!(disk, Disk::Flush { .. });
+    world.stored("T", "a", b"1");
+    world.wait(500);
+    assert_eq!(world.held.len(), 1);
+    world.wait(10);
+    world.release();
+    for _ in 0..100 {
+        world.wait(100);
+    }
+    assert!(world.held.is_empty(), "all is flushed");
+}
