@@ -237,6 +237,9 @@ impl<M: Machine> Connection<M> {
             n = decoded.map_err(|why| self.say_goodbye(why))?;
         }
         self.filled += n;
+        if self.buffer.len() > SMALL && self.sleep.deadline() > self.last + QUIET {
+            self.sleep.as_mut().reset(self.last + QUIET);
+        }
         let bytes = self.session.split(&mut self.buffer[..self.filled]).map_err(|error| error.to_string())?;
         self.frames = Frames { bytes, count: self.session.len(), next: 0 };
         if self.frames.count > 0 {

@@ -103,7 +103,7 @@ async fn welcome<M: Machine>(
 ) {
     let Ok(local) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
-    // Nothing is allocated for a peer that says nothing.
+    // Nothing is allocated for a peer that says nothing; what comes later is boxed, so that this task stays small.
     if !matches!(tokio::time::timeout(IDLE, stream.readable()).await, Ok(Ok(()))) {
         return;
     }
@@ -114,7 +114,7 @@ async fn welcome<M: Machine>(
         Some(0) => None,
         Some(b'A'..=b'Z') => {
             let time = frame_time(0) * 6;
-            match tokio::time::timeout(time, converse(&mut stream, &site, local, bytes)).await {
+            match tokio::time::timeout(time, Box::pin(converse(&mut stream, &site, local, bytes))).await {
                 Ok(Ok(Some(rest))) => {
                     bytes = rest;
                     Some(WebSocket::default())
@@ -134,7 +134,8 @@ async fn welcome<M: Machine>(
     };
     let (conn, mailbox) = (engine.new_conn(), Arc::default());
     engine.connected(conn, Caller { peer, local }, &mailbox);
-    Connection::new(engine, stream, conn, mailbox, account).with_bytes(bytes, web).run().await;
+    let connection = Connection::new(engine, stream, conn, mailbox, account).with_bytes(bytes, web);
+    Box::pin(connection.run()).await;
 }
 
 /// Answers HTTP requests; ends with the bytes that followed an upgrade to WebSocket.

@@ -141,7 +141,14 @@ fn start_log() -> Result<(), Failure> {
         })?,
         Err(_) => LevelFilter::WARN,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).compact().init();
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .compact()
+        .init();
     Ok(())
 }
 
