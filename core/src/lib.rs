@@ -20,6 +20,7 @@ pub mod namesrv;
 pub mod output;
 pub mod record;
 pub mod session;
+pub mod sorted;
 pub mod store;
 pub mod time;
 pub mod wire;

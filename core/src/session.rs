@@ -10,7 +10,7 @@
 use crate::ids::{AskId, Call, ConnId};
 use crate::wire::WireError;
 use crate::wire::answer::Answer;
-use crate::wire::frame::{Frames, MAX_FRAME};
+use crate::wire::frame::{Frame, Frames, MAX_FRAME};
 use crate::wire::reply::Refusal;
 use crate::wire::request::Request;
 
@@ -67,12 +67,26 @@ impl Session {
 
     /// The frame number `at` of the last split of `buf`.
     pub fn get<'a>(&'a self, at: usize, buf: &'a [u8]) -> Option<Incoming<'a>> {
+        self.get_with(at, buf, Request::decode)
+    }
+
+    /// As [`Self::get`], for a connection of a client: see [`Request::decode_for_client`].
+    pub fn get_for_client<'a>(&'a self, at: usize, buf: &'a [u8]) -> Option<Incoming<'a>> {
+        self.get_with(at, buf, Request::decode_for_client)
+    }
+
+    fn get_with<'a>(
+        &'a self,
+        at: usize,
+        buf: &'a [u8],
+        decode: impl Fn(&Frame<'a>) -> Result<Request<'a>, Refusal>,
+    ) -> Option<Incoming<'a>> {
         let frame = self.frames.get(at, buf)?;
         if frame.is_response() {
             return Some(Incoming::Answer(frame.ask(), Answer::of(frame)));
         }
         let call = frame.call(self.conn);
-        Some(match Request::decode(&frame) {
+        Some(match decode(&frame) {
             Ok(request) => Incoming::Request(call, request),
             Err(refusal) => Incoming::Refused(call, refusal),
         })

@@ -2,31 +2,33 @@
 //!
 //! The shapes are those of `wasm/npm/src/types.ts`; what little differs is mended in `admin.ts`.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use skylark_core::client::{AdminAnswer, AdminRequest, MessageQueue};
 use skylark_core::wire::body::{BrokerData, ClusterInfo, QueueData, TopicRoute};
 use skylark_core::wire::request::TopicConfig;
 use wasm_bindgen::prelude::*;
 
-use crate::convert::{from_js, to_js};
+use crate::convert::to_js;
 
-/// `AdminRequest` of `client.d.ts`; which fields there are depends on `op`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Asked {
-    op: String,
-    #[serde(default)]
-    topic: Option<String>,
-    #[serde(default)]
-    broker: Option<String>,
-    #[serde(default)]
-    group: Option<String>,
-    #[serde(default)]
-    read_queues: i32,
-    #[serde(default)]
-    write_queues: i32,
-    #[serde(default)]
-    perm: i32,
+#[wasm_bindgen]
+extern "C" {
+    /// `AdminRequest` of `client.d.ts`; which fields there are depends on `op`.
+    #[wasm_bindgen(js_name = AdminRequest)]
+    pub type Asked;
+    #[wasm_bindgen(method, getter)]
+    fn op(this: &Asked) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn topic(this: &Asked) -> Option<String>;
+    #[wasm_bindgen(method, getter)]
+    fn broker(this: &Asked) -> Option<String>;
+    #[wasm_bindgen(method, getter)]
+    fn group(this: &Asked) -> Option<String>;
+    #[wasm_bindgen(method, getter, js_name = readQueues)]
+    fn read_queues(this: &Asked) -> i32;
+    #[wasm_bindgen(method, getter, js_name = writeQueues)]
+    fn write_queues(this: &Asked) -> i32;
+    #[wasm_bindgen(method, getter)]
+    fn perm(this: &Asked) -> i32;
 }
 
 #[derive(Serialize)]
@@ -90,33 +92,33 @@ struct Progress<'a> {
     consumer: u64,
 }
 
-/// The request that the package asks.
-pub(crate) fn request(value: JsValue) -> Result<AdminRequest, JsValue> {
-    let asked: Asked = from_js(value)?;
-    // The types of the package see to it that what an `op` needs is there; without it the core refuses an empty name.
-    let Asked { op, topic, broker, group, read_queues, write_queues, perm } = asked;
-    Ok(match op.as_str() {
+/// The request that the package asks. Its types see to it that what an `op` needs is there; an empty name is refused
+/// by the core.
+pub(crate) fn request(asked: &Asked) -> AdminRequest {
+    let topic = || asked.topic().unwrap_or_default();
+    let broker = || asked.broker().unwrap_or_default();
+    match asked.op().as_str() {
         "clusters" => AdminRequest::Clusters,
         "topics" => AdminRequest::Topics,
-        "route" => AdminRequest::Route { topic: topic.unwrap_or_default() },
-        "topicStats" => AdminRequest::TopicStats { topic: topic.unwrap_or_default() },
-        "topicConfigs" => AdminRequest::TopicConfigs { broker: broker.unwrap_or_default() },
-        "brokerInfo" => AdminRequest::BrokerInfo { broker: broker.unwrap_or_default() },
-        "consumeStats" => AdminRequest::ConsumeStats { group: group.unwrap_or_default(), topic },
+        "route" => AdminRequest::Route { topic: topic() },
+        "topicStats" => AdminRequest::TopicStats { topic: topic() },
+        "topicConfigs" => AdminRequest::TopicConfigs { broker: broker() },
+        "brokerInfo" => AdminRequest::BrokerInfo { broker: broker() },
+        "consumeStats" => AdminRequest::ConsumeStats { group: asked.group().unwrap_or_default(), topic: asked.topic() },
         _ => {
             let config = TopicConfig {
-                name: topic.unwrap_or_default(),
-                read_queues,
-                write_queues,
-                perm,
+                name: topic(),
+                read_queues: asked.read_queues(),
+                write_queues: asked.write_queues(),
+                perm: asked.perm(),
                 sys_flag: 0,
                 order: false,
                 filter_type: "SINGLE_TAG".into(),
                 attributes: Vec::new(),
             };
-            AdminRequest::CreateTopic { config, broker }
+            AdminRequest::CreateTopic { config, broker: asked.broker() }
         }
-    })
+    }
 }
 
 /// What the package is answered.

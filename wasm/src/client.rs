@@ -3,24 +3,27 @@
 //! The contract is `wasm/npm/src/wasm/client.d.ts`. Where to start: [`Driver::send`] for the way in, [`tell`] for
 //! the way out. What the core decides (queues, retries, rebalance, commits) is not seen here.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use js_sys::{Array, Uint8Array};
-use serde::Deserialize;
+use futures::channel::oneshot;
+use js_sys::{Array, Promise, Uint8Array};
 use skylark_core::client::{
     Client, ClientConfig, ClientError, ConsumerId, ErrorKind, Event, From as Start, Message, MessageQueue, NoLease,
     OutgoingMessage, SendId, SendOptions, SendResult, SubscribeOptions,
 };
 use skylark_core::ids::{AskId, Call, Caller, ConnId, LinkId};
 use skylark_core::output::Output;
+use skylark_core::session::{Incoming, Session};
 use skylark_core::store::Disk;
 use skylark_core::time::{Instant, Now, Unix};
 use skylark_core::wire::answer::Answer;
 use skylark_core::wire::request::Request;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
 
 use crate::admin;
-use crate::convert::{Failure, from_js, thrown, to_js};
+use crate::convert::{Failure, thrown, to_js};
 use crate::driver::{self, Machine};
 
 #[wasm_bindgen]
@@ -74,14 +77,46 @@ extern "C" {
     fn trouble(this: &Host, consumer: u32, failure: JsValue);
     #[wasm_bindgen(method)]
     fn unsubscribed(this: &Host, consumer: u32);
-    #[wasm_bindgen(method)]
-    fn closed(this: &Host);
+}
+
+/// The package, and the promise of a client that closes.
+struct Outside {
+    host: Host,
+    closing: RefCell<Option<oneshot::Sender<()>>>,
+}
+
+// Options are read field by field: serde's way back from JavaScript costs a download 8 KiB for errors that the
+// package's own types rule out.
+#[wasm_bindgen]
+extern "C" {
+    /// See `DriverOptions` in the contract.
+    pub type Options;
+    #[wasm_bindgen(method, getter)]
+    fn namesrvs(this: &Options) -> Vec<String>;
+    #[wasm_bindgen(method, getter, js_name = clientId)]
+    fn client_id(this: &Options) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn timeout(this: &Options) -> f64;
+    #[wasm_bindgen(method, getter)]
+    fn seed(this: &Options) -> u64;
+
+    /// See `Head` in the contract.
+    #[wasm_bindgen(js_name = Head)]
+    pub type HeadOf;
+    #[wasm_bindgen(method, getter)]
+    fn topic(this: &HeadOf) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn tag(this: &HeadOf) -> Option<String>;
+    #[wasm_bindgen(method, getter)]
+    fn keys(this: &HeadOf) -> Option<String>;
+    #[wasm_bindgen(method, getter)]
+    fn properties(this: &HeadOf) -> Option<String>;
 }
 
 /// One client of the core with its connections.
 #[wasm_bindgen]
 pub struct Driver {
-    driver: driver::Driver<Client, Host>,
+    driver: driver::Driver<Client, Outside>,
     producers: Vec<Producer>,
 }
 
@@ -91,16 +126,6 @@ struct Producer {
     retries: Option<u32>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Options {
-    namesrvs: Vec<String>,
-    client_id: String,
-    timeout: f64,
-    seed: u64,
-}
-
-#[derive(Deserialize)]
 struct Head {
     topic: String,
     tag: Option<String>,
@@ -112,18 +137,18 @@ struct Head {
 impl Driver {
     /// A client that has not connected to anything yet.
     #[wasm_bindgen(constructor)]
-    pub fn new(options: JsValue, host: Host) -> Result<Self, JsValue> {
-        let Options { namesrvs, client_id, timeout, seed } = from_js(options)?;
-        let timeout = timeout as u64;
+    pub fn new(options: &Options, host: Host) -> Result<Self, JsValue> {
+        let (timeout, seed) = (options.timeout() as u64, options.seed());
         let config = ClientConfig {
             connect_timeout: timeout,
             request_timeout: timeout,
             send_timeout: timeout,
             pid: seed as u16,
-            ..ClientConfig::new(namesrvs, client_id)
+            ..ClientConfig::new(options.namesrvs(), options.client_id())
         };
         let client = Client::new(config, seed, driver::now()).map_err(|error| failure(&error))?;
-        Ok(Self { driver: driver::Driver::new(client, host), producers: Vec::new() })
+        let outside = Outside { host, closing: RefCell::new(None) };
+        Ok(Self { driver: driver::Driver::new(client, outside), producers: Vec::new() })
     }
 
     /// Settings for sends, times in ms. Answers their number.
@@ -160,13 +185,14 @@ impl Driver {
     pub fn send_batch(
         &self,
         producer: usize,
-        heads: JsValue,
+        heads: Vec<HeadOf>,
         bodies: Vec<Uint8Array>,
         broker: Option<String>,
         queue: i32,
     ) -> Result<f64, JsValue> {
-        let heads: Vec<Head> = from_js(heads)?;
-        let messages: Vec<_> = heads.into_iter().zip(bodies).map(|(head, body)| head.with(body.to_vec())).collect();
+        let head =
+            |of: &HeadOf| Head { topic: of.topic(), tag: of.tag(), keys: of.keys(), properties: of.properties() };
+        let messages: Vec<_> = heads.iter().zip(bodies).map(|(of, body)| head(of).with(body.to_vec())).collect();
         let topic = messages.first().map_or("", |first| &first.topic);
         let (group, options) = self.options(producer, topic, broker, queue, false)?;
         self.driver
@@ -216,17 +242,24 @@ impl Driver {
     }
 
     /// Asks the cluster. Answers the number of the call.
-    pub fn admin(&self, request: JsValue) -> Result<f64, JsValue> {
-        let request = admin::request(request)?;
+    pub fn admin(&self, request: &admin::Asked) -> Result<f64, JsValue> {
+        let request = admin::request(request);
         self.driver
             .command(|client, now| client.admin(now, request))
             .map(|id| id.0 as f64)
             .map_err(|error| failure(&error))
     }
 
-    /// Ends everything, gracefully.
-    pub fn close(&self) {
+    /// Ends everything, gracefully. Resolves when nothing follows any more; to be called once.
+    pub fn close(&self) -> Promise {
+        let (done, closed) = oneshot::channel();
+        *self.driver.host().closing.borrow_mut() = Some(done);
         self.driver.command(Client::close);
+        future_to_promise(async move {
+            // A driver that was dropped is closed too.
+            let _ = closed.await;
+            Ok(JsValue::UNDEFINED)
+        })
     }
 
     /// Drops connections at once.
@@ -264,8 +297,11 @@ impl Head {
 
 /// Properties as they cross: name U+0001 value U+0002, repeated. The package lets neither of the two into a name or value.
 fn unpack(packed: &str) -> BTreeMap<String, String> {
-    let pairs = packed.split_terminator('\u{2}').filter_map(|pair| pair.split_once('\u{1}'));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    let mut properties = BTreeMap::new();
+    for (name, value) in packed.split_terminator('\u{2}').filter_map(|pair| pair.split_once('\u{1}')) {
+        properties.insert(name.to_owned(), value.to_owned());
+    }
+    properties
 }
 
 fn pack(properties: &BTreeMap<String, String>) -> String {
@@ -276,41 +312,46 @@ fn pack(properties: &BTreeMap<String, String>) -> String {
     packed
 }
 
-impl driver::Host<Event> for Host {
+impl driver::Host<Event> for Outside {
     fn dial(&self, address: &str) -> Result<JsValue, String> {
-        Self::dial(self, address).map_err(|error| thrown(&error))
+        self.host.dial(address).map_err(|error| thrown(&error))
     }
 
     fn deliver(&self, event: Event) {
+        let Self { host, closing } = self;
         match event {
             Event::Sent { id, result: Ok(results) } => {
                 for result in results {
-                    self.tell_sent(id, &result);
+                    host.tell_sent(id, &result);
                 }
-                self.sent_all(number(id));
+                host.sent_all(number(id));
             }
-            Event::Sent { id, result: Err(error) } => self.send_failed(number(id), failure(&error)),
+            Event::Sent { id, result: Err(error) } => host.send_failed(number(id), failure(&error)),
             Event::Messages { consumer, queue, batch } => {
-                self.batch(consumer.0, &queue.topic, &queue.broker, queue.id);
+                host.batch(consumer.0, &queue.topic, &queue.broker, queue.id);
                 for message in batch {
-                    self.tell_message(&message);
+                    host.tell_message(&message);
                 }
             }
             Event::Assigned { consumer, queues } => {
                 let topics = queues.iter().map(|queue| JsValue::from(&*queue.topic)).collect();
                 let brokers = queues.iter().map(|queue| JsValue::from(&*queue.broker)).collect();
-                self.assigned(
+                host.assigned(
                     consumer.0,
                     topics,
                     brokers,
                     queues.iter().map(|queue| JsValue::from(queue.id)).collect(),
                 );
             }
-            Event::Trouble { consumer, error } => self.trouble(consumer.0, failure(&error)),
-            Event::Unsubscribed { consumer } => self.unsubscribed(consumer.0),
-            Event::Admin { id, result: Ok(answer) } => self.answered(id.0 as f64, admin::answer(&answer)),
-            Event::Admin { id, result: Err(error) } => self.ask_failed(id.0 as f64, failure(&error)),
-            Event::Closed => self.closed(),
+            Event::Trouble { consumer, error } => host.trouble(consumer.0, failure(&error)),
+            Event::Unsubscribed { consumer } => host.unsubscribed(consumer.0),
+            Event::Admin { id, result: Ok(answer) } => host.answered(id.0 as f64, admin::answer(&answer)),
+            Event::Admin { id, result: Err(error) } => host.ask_failed(id.0 as f64, failure(&error)),
+            Event::Closed => {
+                if let Some(done) = closing.take() {
+                    let _ = done.send(());
+                }
+            }
             _ => {}
         }
     }
@@ -364,6 +405,9 @@ impl Machine for Client {
     }
     fn handle_link_failed(&mut self, now: Now, link: LinkId, why: &str) {
         self.handle_link_failed(now, link, why);
+    }
+    fn incoming<'a>(session: &'a Session, at: usize, input: &'a [u8]) -> Option<Incoming<'a>> {
+        session.get_for_client(at, input)
     }
     fn handle_request(&mut self, now: Now, call: Call, request: Request<'_>) -> bool {
         self.handle_request(now, call, &request);

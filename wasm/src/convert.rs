@@ -4,6 +4,7 @@
 //! `wasm/npm/src/errors.ts` turns into classes.
 
 use serde::Serialize;
+#[cfg(feature = "broker")]
 use serde::de::DeserializeOwned;
 use serde_wasm_bindgen::Serializer;
 use wasm_bindgen::prelude::*;
@@ -28,6 +29,7 @@ impl Failure<'_> {
 }
 
 /// Options from JavaScript. What the types of the package forbid and came all the same is a usage failure.
+#[cfg(feature = "broker")]
 pub(crate) fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T, JsValue> {
     serde_wasm_bindgen::from_value(value).map_err(|error| {
         let why = error.to_string();

@@ -11,7 +11,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use gloo_timers::callback::Timeout;
@@ -33,6 +33,12 @@ use crate::link::{End, Link, LinkEvent};
 /// A WebSocket message is kept below this, bytes: servers bound what they take.
 const PIECE: usize = 1 << 20;
 
+/// Both ends of a link that was dialled: a tab has no addresses, and no machine here asks for them.
+const DIALLED: Caller = {
+    let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    Caller { peer: nowhere, local: nowhere }
+};
+
 /// What every machine of the core has, under one name.
 pub(crate) trait Machine: 'static {
     type Lease: AsRef<[u8]> + 'static;
@@ -41,6 +47,8 @@ pub(crate) trait Machine: 'static {
     fn handle_connected(&mut self, now: Now, conn: ConnId, caller: Caller);
     fn handle_linked(&mut self, now: Now, link: LinkId, conn: ConnId, caller: Caller);
     fn handle_link_failed(&mut self, now: Now, link: LinkId, why: &str);
+    /// What a frame of the session is, to this machine.
+    fn incoming<'a>(session: &'a Session, at: usize, input: &'a [u8]) -> Option<Incoming<'a>>;
     /// `false`: there is no room yet, and the request must be presented again.
     fn handle_request(&mut self, now: Now, call: Call, request: Request<'_>) -> bool;
     fn handle_answer(&mut self, now: Now, conn: ConnId, ask: AskId, answer: &Answer<'_>);
@@ -136,6 +144,12 @@ impl<M: Machine, H: Host<M::Event>> Driver<M, H> {
         answer
     }
 
+    /// What the driver was given from outside.
+    #[cfg(feature = "client")]
+    pub(crate) fn host(&self) -> &H {
+        &self.0.host
+    }
+
     /// Someone connected to this machine.
     #[cfg(feature = "broker")]
     pub(crate) fn accept(&self, port: web_sys::MessagePort, caller: Caller) {
@@ -184,7 +198,7 @@ impl<M: Machine, H: Host<M::Event>> Driver<M, H> {
         let mut state = self.0.state.borrow_mut();
         match opened {
             Ok(opened) => {
-                state.conns.insert(conn, Conn::new(conn, opened, Some(link), caller_at(address)));
+                state.conns.insert(conn, Conn::new(conn, opened, Some(link), DIALLED));
             }
             Err(why) => state.machine.handle_link_failed(now(), link, &why),
         }
@@ -341,7 +355,7 @@ impl Conn {
     /// Hands the machine every whole frame of the input, until there is none or the machine has no room.
     fn feed<M: Machine>(&mut self, id: ConnId, machine: &mut M, now: Now) -> Result<(), WireError> {
         loop {
-            while let Some(incoming) = self.session.get(self.next, &self.input) {
+            while let Some(incoming) = M::incoming(&self.session, self.next, &self.input) {
                 match incoming {
                     Incoming::Request(call, request) => {
                         if !machine.handle_request(now, call, request) {
@@ -388,10 +402,4 @@ pub(crate) fn now() -> Now {
         fn since_start() -> f64;
     }
     Now { mono: Instant((since_start() * 1000.0) as u64), wall: Unix(js_sys::Date::now() as i64) }
-}
-
-/// Names both ends of a link: what a tab dialled, from nowhere in particular.
-fn caller_at(address: &str) -> Caller {
-    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    Caller { peer: address.parse().unwrap_or(nowhere), local: nowhere }
 }

@@ -11,6 +11,7 @@ use skylark_core::broker::{Broker, BrokerConfig, Tables, Taken};
 use skylark_core::ids::{AskId, Call, Caller, ConnId, LinkId};
 use skylark_core::namesrv::{NameServer, NamesrvConfig};
 use skylark_core::output::Output;
+use skylark_core::session::{Incoming, Session};
 use skylark_core::store::memory::{Lease, MemoryStore};
 use skylark_core::store::opening::Opened;
 use skylark_core::store::{Disk, Done};
@@ -138,6 +139,9 @@ impl Machine for NameServer {
     }
     fn handle_linked(&mut self, _: Now, _: LinkId, _: ConnId, _: Caller) {}
     fn handle_link_failed(&mut self, _: Now, _: LinkId, _: &str) {}
+    fn incoming<'a>(session: &'a Session, at: usize, input: &'a [u8]) -> Option<Incoming<'a>> {
+        session.get(at, input)
+    }
     fn handle_request(&mut self, now: Now, call: Call, request: Request<'_>) -> bool {
         self.handle_request(now, call, &request);
         true
@@ -173,6 +177,9 @@ impl Machine for Broker<MemoryStore> {
     }
     fn handle_link_failed(&mut self, now: Now, link: LinkId, why: &str) {
         self.handle_link_failed(now, link, why);
+    }
+    fn incoming<'a>(session: &'a Session, at: usize, input: &'a [u8]) -> Option<Incoming<'a>> {
+        session.get(at, input)
     }
     fn handle_request(&mut self, now: Now, call: Call, request: Request<'_>) -> bool {
         self.handle_request(now, call, request) == Taken::Yes

@@ -171,10 +171,26 @@ fn bind(
     project.run(&mut optimize)?;
     let glue = dir.join(format!("{name}.js"));
     let text = fs::read_to_string(&glue).with_context(|| format!("cannot read {}", glue.display()))?;
-    fs::write(&glue, text.replace(&format!("{name}_bg.wasm"), &format!("{name}.wasm")))?;
+    fs::write(&glue, without_doc_comments(&text.replace(&format!("{name}_bg.wasm"), &format!("{name}.wasm"))))?;
     fs::remove_file(bound)?;
     fs::remove_file(dir.join(format!("{name}_bg.wasm.d.ts")))?;
     Ok(())
+}
+
+/// The glue as pages download it: its documentation is in `NAME.d.ts` too.
+fn without_doc_comments(script: &str) -> String {
+    let mut kept = String::with_capacity(script.len());
+    let mut inside = false;
+    for line in script.lines() {
+        let start = line.trim_start();
+        inside |= start.starts_with("/**");
+        if !inside {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        inside &= !start.ends_with("*/");
+    }
+    kept
 }
 
 /// Writes a module once more as a script that holds it, `NAME.inline.js`.
@@ -249,6 +265,12 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn doc_comments_go_and_code_stays() {
+        let script = "/* kept */\nlet a = 1; // kept\n  /**\n   * gone\n   */\nlet b = 2;\n/** gone */\nlet c = 3;\n";
+        assert_eq!(without_doc_comments(script), "/* kept */\nlet a = 1; // kept\nlet b = 2;\nlet c = 3;\n");
+    }
 
     #[test]
     fn base64_pads_to_four() {

@@ -3,7 +3,6 @@
 //! Some go to a NameServer alone. Others first learn there which brokers they are for, then ask all of those and
 //! put the answers together. Start at [`Client::admin`].
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -13,6 +12,7 @@ use super::error::{ClientError, ErrorKind};
 use super::links::Urgency;
 use super::message::{MessageQueue, check_group, check_topic};
 use super::{AdminId, Client, Event, Purpose, refused};
+use crate::sorted::{self, Map};
 use crate::time::{Now, Unix};
 use crate::wire::WireError;
 use crate::wire::answer::Answer;
@@ -132,7 +132,7 @@ struct AdminCall {
 
 #[derive(Debug, Default)]
 pub(super) struct Admins {
-    calls: BTreeMap<AdminId, AdminCall>,
+    calls: Map<AdminId, AdminCall>,
     next: u64,
 }
 
@@ -240,7 +240,7 @@ impl Client {
                 let result = match &call.request {
                     AdminRequest::Topics => TopicList::decode(answer.body).map(|list| {
                         let mut topics = list.topics;
-                        topics.sort();
+                        sorted::sort(&mut topics);
                         topics.dedup();
                         AdminAnswer::Topics(topics)
                     }),
@@ -423,9 +423,9 @@ fn broker_answer(request: &AdminRequest, body: &[u8]) -> Result<AdminAnswer, Wir
 
 fn sorted(mut answer: AdminAnswer) -> AdminAnswer {
     match &mut answer {
-        AdminAnswer::TopicConfigs(topics) => topics.sort_by(|a, b| a.name.cmp(&b.name)),
-        AdminAnswer::TopicStats(queues) => queues.sort(),
-        AdminAnswer::ConsumeStats(queues) => queues.sort(),
+        AdminAnswer::TopicConfigs(topics) => sorted::sort_by(topics, |a, b| a.name.cmp(&b.name)),
+        AdminAnswer::TopicStats(queues) => sorted::sort(queues),
+        AdminAnswer::ConsumeStats(queues) => sorted::sort(queues),
         _ => {}
     }
     answer

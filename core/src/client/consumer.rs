@@ -7,7 +7,6 @@
 //!
 //! Deliberately elsewhere: reading an assigned queue, acks and commits ([`super::deliver`]).
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -20,6 +19,7 @@ use super::links::Urgency;
 use super::message::{MessageQueue, RETRY_PREFIX, check_group, check_topic, parse_tags};
 use super::timers::Timer;
 use super::{AssignId, Client, ConsumerId, Event, GroupId, Purpose, allocate, refused};
+use crate::sorted::{self, Map, Set};
 use crate::time::{Instant, Now};
 use crate::wire::answer::Answer;
 use crate::wire::body::ConsumerIds;
@@ -41,8 +41,8 @@ pub(super) struct Sub {
     pub(super) version: i64,
     pub(super) paused: bool,
     /// The queues that existed when the route was first known: in others, nothing can have been missed before.
-    pub(super) first_queues: Option<BTreeSet<MessageQueue>>,
-    pub(super) assigned: BTreeMap<MessageQueue, AssignId>,
+    pub(super) first_queues: Option<Set<MessageQueue>>,
+    pub(super) assigned: Map<MessageQueue, AssignId>,
     members_asked: bool,
     /// The queues changed and the consumer has not been told.
     untold: bool,
@@ -53,7 +53,7 @@ pub(super) struct Sub {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) name: Arc<str>,
-    pub(super) subs: BTreeMap<Arc<str>, Sub>,
+    pub(super) subs: Map<Arc<str>, Sub>,
     /// The roster's version from which on a broker knows this group as it is.
     since: u64,
     last_rebalance: Option<Instant>,
@@ -61,11 +61,11 @@ pub(super) struct Group {
 
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
-    pub(super) groups: BTreeMap<GroupId, Group>,
-    by_id: BTreeMap<ConsumerId, (GroupId, Arc<str>)>,
-    pub(super) assigned: BTreeMap<AssignId, Assigned>,
+    pub(super) groups: Map<GroupId, Group>,
+    by_id: Map<ConsumerId, (GroupId, Arc<str>)>,
+    pub(super) assigned: Map<AssignId, Assigned>,
     /// Consumers on their way out, and how many answers they wait for.
-    leaving: BTreeMap<ConsumerId, usize>,
+    leaving: Map<ConsumerId, usize>,
     next_group: u32,
     next_consumer: u32,
     next_assign: u64,
@@ -164,7 +164,7 @@ impl Client {
             self.consumers.next_group += 1;
             let id = GroupId(self.consumers.next_group);
             let name: Arc<str> = Arc::from(group);
-            self.consumers.groups.insert(id, Group { name, subs: BTreeMap::new(), since: 0, last_rebalance: None });
+            self.consumers.groups.insert(id, Group { name, subs: Map::new(), since: 0, last_rebalance: None });
             id
         });
         self.consumers.next_consumer += 1;
@@ -182,7 +182,7 @@ impl Client {
         let retry: Arc<str> = Arc::from(format!("{RETRY_PREFIX}{group}"));
         let from = if matches!(options.from, From::Time(_)) { From::Last } else { From::First };
         let retry_options = SubscribeOptions { tags: "*".to_string(), from, ..options.clone() };
-        entry.subs.entry(retry.clone()).or_insert_with(|| Sub::new(None, retry_options, version));
+        entry.subs.get_or_insert_with(retry.clone(), || Sub::new(None, retry_options, version));
         entry.subs.insert(topic.clone(), Sub::new(Some(consumer), options, version));
         entry.since = self.roster.changed();
         self.consumers.by_id.insert(consumer, (id, topic.clone()));
@@ -356,7 +356,7 @@ impl Client {
     }
 
     fn note_first_queues(&mut self, topic: &Arc<str>) {
-        let queues: BTreeSet<MessageQueue> = self.routes.topic(topic).read.iter().cloned().collect();
+        let queues: Set<MessageQueue> = self.routes.topic(topic).read.iter().cloned().collect();
         for group in self.consumers.groups.values_mut() {
             if let Some(sub) = group.subs.get_mut(topic) {
                 sub.first_queues.get_or_insert_with(|| queues.clone());
@@ -443,7 +443,7 @@ impl Client {
                 return;
             }
         };
-        members.sort();
+        sorted::sort(&mut members);
         members.dedup();
         if members.binary_search(&self.config.client_id).is_err() {
             // Nothing is given up for that: others would have to know us first to leave us a share.
@@ -534,7 +534,7 @@ impl Sub {
             version,
             paused: false,
             first_queues: None,
-            assigned: BTreeMap::new(),
+            assigned: Map::new(),
             members_asked: false,
             untold: false,
             trouble: None,

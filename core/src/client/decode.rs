@@ -4,7 +4,7 @@
 //! body says why, since the rest of it is of use. Decompression stops at a bound (SEC-9).
 
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -45,8 +45,10 @@ fn message(
     texts: &str,
     flag: i32,
 ) -> Message {
-    let properties: BTreeMap<String, String> =
-        properties::iter(texts).map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let mut properties = BTreeMap::new();
+    for (name, value) in properties::iter(texts) {
+        properties.insert(name.to_string(), value.to_string());
+    }
     let first_topic = properties.get(RETRY_TOPIC).filter(|_| record.topic.starts_with(RETRY_PREFIX));
     let topic = match first_topic {
         Some(topic) => Arc::from(topic.as_str()),

@@ -4,12 +4,12 @@
 //! broker that answered a heartbeat knows that version until its connection breaks. A group's members are asked only
 //! of a broker that knows this client to be one, since a broker serves heartbeats and questions in any order.
 
-use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 
 use super::links::Urgency;
 use super::producer::INNER_GROUP;
 use super::{Client, Purpose};
+use crate::sorted::Map;
 use crate::time::Now;
 use crate::wire::answer::Answer;
 use crate::wire::codes::{self, Language};
@@ -26,7 +26,7 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     version: u64,
-    brokers: BTreeMap<String, Known>,
+    brokers: Map<String, Known>,
 }
 
 impl Roster {
@@ -98,7 +98,7 @@ impl Client {
             version: codes::VERSION,
         };
         let version = self.roster.version;
-        self.roster.brokers.entry(address.to_string()).or_default().sent = version;
+        self.roster.brokers.get_or_insert_with(address.to_string(), Known::default).sent = version;
         let purpose = Purpose::Heartbeat { address: address.to_string(), version };
         let timeout = self.config.request_timeout;
         self.ask(now, address, &Request::Heartbeat(heartbeat), timeout, Urgency::Background, purpose);

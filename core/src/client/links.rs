@@ -6,7 +6,8 @@
 //!
 //! Deliberately elsewhere: what an answer means ([`super::Client`]), and deadlines of anything but an ask or a dial.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -16,6 +17,7 @@ use super::timers::{Timer, Timers};
 use super::{NoLease, Purpose};
 use crate::ids::{AskId, ConnId, LinkId};
 use crate::output::Output;
+use crate::sorted::Map;
 use crate::time::Instant;
 use crate::wire::encode;
 use crate::wire::request::Request;
@@ -74,10 +76,11 @@ struct Ask {
 
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    by_address: BTreeMap<String, Link>,
-    dials: BTreeMap<LinkId, String>,
-    conns: BTreeMap<ConnId, String>,
-    asks: BTreeMap<AskId, Ask>,
+    by_address: Map<String, Link>,
+    dials: Map<LinkId, String>,
+    conns: Map<ConnId, String>,
+    /// Boxed, so that little moves when one ends.
+    asks: Map<AskId, Box<Ask>>,
     next_ask: i32,
     next_link: u32,
     connect_timeout: u64,
@@ -130,7 +133,8 @@ impl Links {
         }
         let deadline = now.plus_ms(timeout_ms);
         timers.set(deadline, Timer::Ask(id));
-        self.asks.insert(id, Ask { address: address.to_string(), conn, deadline, sent: now, oneway, purpose });
+        let ask = Ask { address: address.to_string(), conn, deadline, sent: now, oneway, purpose };
+        self.asks.insert(id, Box::new(ask));
         id
     }
 
@@ -141,7 +145,7 @@ impl Links {
     }
 
     fn dial(&mut self, now: Instant, timers: &mut Timers, address: &str, urgency: Urgency) -> Result<(), ClientError> {
-        let link = self.by_address.entry(address.to_string()).or_insert_with(|| Link {
+        let link = self.by_address.get_or_insert_with(address.to_string(), || Link {
             state: State::Down,
             waiting: VecDeque::new(),
             failures: 0,

@@ -8,7 +8,7 @@
 //! After a timeout or a broken connection nobody knows whether the message was stored; a retry may store it twice.
 //! Start at [`Client::send`] and [`Client::attempt`].
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -27,6 +27,7 @@ use super::{AssignId, Client, Event, Purpose, Random, SendId, refused};
 use crate::ids::AskId;
 use crate::record::batch;
 use crate::record::unique_key::UniqueKeys;
+use crate::sorted::{Map, Set};
 use crate::time::{Instant, Now, Unix};
 use crate::wire::answer::Answer;
 use crate::wire::codes::Code;
@@ -71,13 +72,14 @@ struct Send {
 
 #[derive(Debug)]
 pub(super) struct Producers {
-    sends: BTreeMap<SendId, Send>,
+    /// Boxed, so that little moves when one ends.
+    sends: Map<SendId, Box<Send>>,
     /// Bytes of the bodies in `sends`.
     bytes: usize,
     next: u64,
-    groups: BTreeSet<Arc<str>>,
+    groups: Set<Arc<str>>,
     /// The queue that is next, by group and topic.
-    turns: BTreeMap<(Arc<str>, Arc<str>), usize>,
+    turns: Map<(Arc<str>, Arc<str>), usize>,
     keys: UniqueKeys,
 }
 
@@ -85,7 +87,7 @@ impl Producers {
     pub(super) fn new(config: &ClientConfig, random: &mut Random) -> Self {
         let ip = config.ip.unwrap_or_else(|| IpAddr::V4(Ipv4Addr::from_bits(random.next() as u32)));
         let keys = UniqueKeys::new(ip, config.pid, random.next() as u32, random.next() as u16);
-        Self { sends: BTreeMap::new(), bytes: 0, next: 0, groups: BTreeSet::new(), turns: BTreeMap::new(), keys }
+        Self { sends: Map::new(), bytes: 0, next: 0, groups: Set::new(), turns: Map::new(), keys }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -299,7 +301,7 @@ impl Client {
         let id = SendId(self.producers.next);
         self.producers.bytes += send.body.len();
         self.timers.set(send.deadline, Timer::Send(id));
-        self.producers.sends.insert(id, send);
+        self.producers.sends.insert(id, Box::new(send));
         self.attempt(now, id);
         id
     }
@@ -331,8 +333,8 @@ impl Client {
         let queue = if let Some(queue) = &send.fixed {
             Some(queue.clone())
         } else {
-            let turn = self.producers.turns.entry((send.group.clone(), send.topic.clone()));
-            let turn = turn.or_insert_with(|| self.random.below(topic.write.len().max(1)));
+            let of = (send.group.clone(), send.topic.clone());
+            let turn = self.producers.turns.get_or_insert_with(of, || self.random.below(topic.write.len().max(1)));
             choose(&topic.write, turn, send.queue.as_ref().map(|queue| &*queue.broker)).cloned()
         };
         let address = queue.as_ref().and_then(|queue| self.routes.master(&queue.broker)).map(ToString::to_string);
@@ -478,7 +480,7 @@ impl Client {
         if let Some(topic) = self.routes.topics.get_mut(&send.topic) {
             topic.waiting.retain(|waiting| *waiting != id);
         }
-        Some(send)
+        Some(*send)
     }
 }
 

@@ -3,7 +3,7 @@
 //! A topic's entry never expires by itself: a NameServer that forgets a topic leaves the last known route in use,
 //! as official clients do. Deliberately elsewhere: when routes are asked for ([`super::Client`]).
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use super::SendId;
 use super::error::ClientError;
 use super::message::MessageQueue;
+use crate::sorted::{self, Map, Set};
 use crate::time::Instant;
 use crate::wire::body::TopicRoute;
 
@@ -23,7 +24,7 @@ const READ: i32 = 4;
 const WRITE: i32 = 2;
 
 /// Addresses of a broker name: id 0 is the master.
-pub(super) type Addresses = BTreeMap<i64, String>;
+pub(super) type Addresses = Map<i64, String>;
 
 #[derive(Debug, Default)]
 pub(super) struct Topic {
@@ -31,7 +32,7 @@ pub(super) struct Topic {
     pub(super) write: Vec<MessageQueue>,
     /// Queues to read, sorted.
     pub(super) read: Vec<MessageQueue>,
-    pub(super) brokers: BTreeSet<Arc<str>>,
+    pub(super) brokers: Set<Arc<str>>,
     /// The queues are those of the default topic: this one does not exist yet.
     pub(super) from_default: bool,
     /// A NameServer has answered for this topic since it was first wanted.
@@ -45,8 +46,8 @@ pub(super) struct Topic {
 
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    pub(super) topics: BTreeMap<Arc<str>, Topic>,
-    brokers: BTreeMap<Arc<str>, Addresses>,
+    pub(super) topics: Map<Arc<str>, Topic>,
+    brokers: Map<Arc<str>, Addresses>,
 }
 
 impl Routes {
@@ -61,7 +62,7 @@ impl Routes {
     /// Takes a route. `true` when the readable queues or any address changed.
     pub(super) fn learn(&mut self, name: &Arc<str>, route: &TopicRoute, from_default: bool) -> bool {
         let mut changed = false;
-        let mut brokers = BTreeSet::new();
+        let mut brokers = Set::new();
         for broker in &route.brokers {
             let key: Arc<str> = Arc::from(broker.name.as_str());
             let addresses: Addresses = broker.addresses.iter().map(|(id, address)| (*id, address.clone())).collect();
@@ -93,9 +94,9 @@ impl Routes {
                 add(&mut write, broker, n.trim().parse().unwrap_or(0));
             }
         }
-        read.sort();
+        sorted::sort(&mut read);
         read.dedup();
-        write.sort();
+        sorted::sort(&mut write);
         write.dedup();
         let topic = self.topic(name);
         if from_default {
@@ -131,7 +132,7 @@ impl Routes {
     }
 
     /// Addresses of all known brokers; of masters only, or of slaves too.
-    pub(super) fn addresses(&self, slaves_too: bool) -> BTreeSet<String> {
+    pub(super) fn addresses(&self, slaves_too: bool) -> Set<String> {
         self.brokers
             .values()
             .flat_map(|addresses| addresses.iter())
@@ -153,7 +154,7 @@ impl Routes {
 
     /// Drops brokers that no topic's route names any more.
     pub(super) fn forget_unused(&mut self) {
-        let used: BTreeSet<Arc<str>> = self.topics.values().flat_map(|topic| topic.brokers.iter().cloned()).collect();
+        let used: Set<Arc<str>> = self.topics.values().flat_map(|topic| topic.brokers.iter().cloned()).collect();
         self.brokers.retain(|name, _| used.contains(name));
     }
 }

@@ -3,21 +3,22 @@
 //! Must stay true: [`Window::commit`] never passes an offset that was delivered and not acked (DEL-4), and a
 //! message is held once, whatever the broker sends twice.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::VecDeque;
 
 /// Messages of one queue between delivery and acknowledgement.
 #[derive(Debug)]
 pub(super) struct Window<T> {
     /// The next offset to ask the broker for. All before it was delivered here, or did not match.
     position: u64,
-    held: BTreeMap<u64, (usize, T)>,
+    /// Offset, size and message, in the order of offsets: they come at the end and mostly leave at the front.
+    held: VecDeque<(u64, usize, T)>,
     bytes: usize,
 }
 
 impl<T> Window<T> {
     /// Nothing delivered, reading from `position`.
     pub(super) const fn new(position: u64) -> Self {
-        Self { position, held: BTreeMap::new(), bytes: 0 }
+        Self { position, held: VecDeque::new(), bytes: 0 }
     }
 
     /// The next offset to read.
@@ -45,7 +46,7 @@ impl<T> Window<T> {
         if offset < self.position {
             return false;
         }
-        self.held.insert(offset, (bytes, message));
+        self.held.push_back((offset, bytes, message));
         self.bytes += bytes;
         self.position = offset + 1;
         true
@@ -58,19 +59,24 @@ impl<T> Window<T> {
 
     /// The message at `offset` is done. `None` when it is not held: acked before, or of an earlier assignment.
     pub(super) fn ack(&mut self, offset: u64) -> Option<T> {
-        let (bytes, message) = self.held.remove(&offset)?;
+        let (_, bytes, message) = self.held.remove(self.find(offset)?)?;
         self.bytes -= bytes;
         Some(message)
     }
 
     /// The message at `offset`, if it is held.
     pub(super) fn get_mut(&mut self, offset: u64) -> Option<&mut T> {
-        self.held.get_mut(&offset).map(|(_, message)| message)
+        let at = self.find(offset)?;
+        self.held.get_mut(at).map(|(.., message)| message)
+    }
+
+    fn find(&self, offset: u64) -> Option<usize> {
+        self.held.binary_search_by_key(&offset, |(held, ..)| *held).ok()
     }
 
     /// The offset to commit: the smallest that is not done.
     pub(super) fn commit(&self) -> u64 {
-        self.held.first_key_value().map_or(self.position, |(first, _)| *first)
+        self.held.front().map_or(self.position, |(first, ..)| *first)
     }
 }
 

@@ -15,6 +15,7 @@ use super::header::parse_i64;
 use super::id::crc;
 use super::reply::Refusal;
 use super::request::{Boundary, PullMessage, QueueOf, RegisterBroker, Request, SendMessage, TopicConfig};
+use crate::sorted;
 use crate::time::Unix;
 
 impl Refusal {
@@ -79,6 +80,15 @@ impl<'a> Frame<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// What a broker asks of a client: the few requests that clients serve. All others are [`Request::Unknown`], so
+    /// that a client alone carries no decoder for what only servers are asked.
+    pub fn decode_for_client(frame: &Frame<'a>) -> Result<Self, Refusal> {
+        match frame.code() {
+            rc::NOTIFY_CONSUMER_IDS_CHANGED => Ok(Self::NotifyConsumerIds { group: frame.str("consumerGroup")? }),
+            code => Ok(Self::Unknown { code }),
+        }
+    }
+
     /// Decodes a request frame. The frame's body is what the frame carries; nothing is copied but the bodies
     /// of heartbeats and registrations, and the texts of a topic's configuration.
     pub fn decode(frame: &Frame<'a>) -> Result<Self, Refusal> {
@@ -236,7 +246,7 @@ fn topic_config(frame: &Frame<'_>) -> Result<TopicConfig, Refusal> {
         };
         attributes.push(pair);
     }
-    attributes.sort();
+    sorted::sort(&mut attributes);
     Ok(TopicConfig {
         name: frame.str("topic")?.to_owned(),
         read_queues: frame.int("readQueueNums")?,

@@ -66,5 +66,12 @@ pub fn java_hash(text: &str) -> i32 {
 
 /// CRC-32 with the top bit cleared, as records and registrations carry it; 0 for no bytes.
 pub fn crc(bytes: &[u8]) -> u32 {
-    crc32fast::hash(bytes) & 0x7FFF_FFFF
+    #[cfg(not(feature = "small"))]
+    let sum = crc32fast::hash(bytes);
+    #[cfg(feature = "small")]
+    let sum = {
+        static ISO: crc::Crc<u32, crc::Table<1>> = crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
+        ISO.checksum(bytes)
+    };
+    sum & 0x7FFF_FFFF
 }

@@ -69,6 +69,11 @@ impl<'a> Reader<'a> {
     /// Reads an object: `member` gets each key and must read, or [`skip`](Self::skip), the value. Null counts
     /// as an object without members. A key that is an object or a list comes as its text.
     pub fn object(&mut self, mut member: impl FnMut(&mut Self, Cow<'a, str>) -> Read<()>) -> Read<()> {
+        self.members(&mut member)
+    }
+
+    /// One copy for all objects: there are dozens, and a browser downloads each.
+    fn members(&mut self, member: &mut dyn FnMut(&mut Self, Cow<'a, str>) -> Read<()>) -> Read<()> {
         if self.null() {
             return Ok(());
         }
@@ -92,6 +97,10 @@ impl<'a> Reader<'a> {
 
     /// Reads a list: `element` must read, or skip, one value at each call. Null counts as an empty list.
     pub fn list(&mut self, mut element: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
+        self.elements(&mut element)
+    }
+
+    fn elements(&mut self, element: &mut dyn FnMut(&mut Self) -> Read<()>) -> Read<()> {
         if self.null() {
             return Ok(());
         }
@@ -156,9 +165,10 @@ impl<'a> Reader<'a> {
         i32::try_from(self.i64()?).map_err(|_| WireError::Malformed { what: "number of 32 bits in JSON text", at })
     }
 
-    /// A number with a fraction; 0 for what is none.
+    /// A number with a fraction, right to about 15 digits; 0 for what is none. Only rates for people come so, and the
+    /// standard library's exact conversion brings tables larger than the rest of this module.
     pub fn f64(&mut self) -> Read<f64> {
-        Ok(self.text()?.parse().unwrap_or(0.0))
+        Ok(decimal(&self.text()?).unwrap_or(0.0))
     }
 
     /// `true`, quoted or not; everything else is false.
@@ -335,6 +345,21 @@ pub fn int(out: &mut Vec<u8>, value: i64) {
         out.push(b'-');
     }
     out.extend_from_slice(&digits[at..]);
+}
+
+fn decimal(text: &str) -> Option<f64> {
+    let (text, sign) = text.strip_prefix('-').map_or((text, 1.0), |rest| (rest, -1.0));
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let mut value = 0.0;
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        value = value * 10.0 + f64::from(char::from(digit).to_digit(10)?);
+    }
+    let exponent = i64::from(exponent.parse::<i32>().ok()?) - fraction.len() as i64;
+    for _ in 0..exponent.unsigned_abs().min(400) {
+        value = if exponent < 0 { value / 10.0 } else { value * 10.0 };
+    }
+    (!digits.is_empty()).then_some(sign * value).filter(|value| value.is_finite())
 }
 
 /// Writes a number with at least one digit after the point; what is not finite becomes 0.0.

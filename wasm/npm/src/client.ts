@@ -70,7 +70,7 @@ export class WasmClient implements Client {
     if (!this.#closing) {
       this.#closing = true;
       for (const consumer of this.#consumers.values()) consumer.finish();
-      this.#driver.close();
+      void this.#driver.close().then(() => this.#end());
     }
     return this.closed;
   }
@@ -133,7 +133,6 @@ export class WasmClient implements Client {
       },
       trouble: (consumer, failure) => this.#consumers.get(consumer)?.hamper(errorFrom(failure)),
       unsubscribed: (consumer) => take(this.#consumers, consumer)?.finish(),
-      closed: () => this.#end(),
     };
   }
 

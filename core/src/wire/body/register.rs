@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::topics::write_table;
 use super::{TopicConfigTable, add};
+use crate::sorted;
 use crate::wire::WireError;
 use crate::wire::json::{self, Reader};
 use crate::wire::request::{DataVersion, RegisterBroker, TopicConfig};
@@ -107,6 +108,6 @@ fn topic(text: &str) -> Option<TopicConfig> {
         });
         read.ok()?;
     }
-    attributes.sort();
+    sorted::sort(&mut attributes);
     Some(TopicConfig { name, read_queues, write_queues, perm, sys_flag: 0, order: false, filter_type, attributes })
 }

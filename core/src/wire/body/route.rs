@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{add, texts};
+use crate::sorted;
 use crate::wire::WireError;
 use crate::wire::json::{self, Object, Reader};
 
@@ -57,7 +58,7 @@ impl BrokerData {
             }
             Ok(())
         })?;
-        data.addresses.sort();
+        sorted::sort(&mut data.addresses);
         Ok(data)
     }
 

@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::add;
+use crate::sorted;
 use crate::wire::WireError;
 use crate::wire::json::{self, Object, Reader};
 use crate::wire::request::DataVersion;
@@ -186,7 +187,7 @@ impl GroupConfig {
             }
             Ok(())
         })?;
-        config.attributes.sort();
+        sorted::sort(&mut config.attributes);
         Ok(config)
     }
 }
@@ -247,7 +248,7 @@ impl GroupTable {
             }
             Ok(())
         })?;
-        table.forbidden.sort();
+        sorted::sort(&mut table.forbidden);
         Ok(table)
     }
 }

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::add;
+use crate::sorted;
 use crate::wire::WireError;
 use crate::wire::json::{self, Object, Reader};
 use crate::wire::request::{DataVersion, TopicConfig};
@@ -133,7 +134,7 @@ impl TopicConfig {
             }
             Ok(())
         })?;
-        config.attributes.sort();
+        sorted::sort(&mut config.attributes);
         Ok((config, shared))
     }
 }

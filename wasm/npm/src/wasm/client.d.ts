@@ -36,8 +36,6 @@ export interface Host {
   trouble(consumer: number, failure: Failure): void;
   /** A consumer has left its group. */
   unsubscribed(consumer: number): void;
-  /** The client is closed; nothing follows. */
-  closed(): void;
 }
 
 /** Settings of a client. */
@@ -89,8 +87,8 @@ export class Driver {
   unsubscribe(consumer: number): void;
   /** Asks. */
   admin(request: AdminRequest): number;
-  /** Ends everything; then comes `closed`. */
-  close(): void;
+  /** Ends everything, gracefully: resolves when nothing follows any more. To be called once. */
+  close(): Promise<void>;
   /** Drops connections at once; nothing comes any more. */
   shut(): void;
   free(): void;
