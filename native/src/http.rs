@@ -215,11 +215,11 @@ impl Site {
             "/livez" => Answer::text(200, "ok"),
             _ if !self.page => Answer::text(404, "This is a broker; the playground is on the NameServer's port."),
             "/" | "/index.html" => match www::find("/index.html") {
-                Some(file) => self.file(file, head),
+                Some(file) => self.file(file, head, local),
                 None => Answer::text(200, www::MISSING),
             },
             path => match www::find(path) {
-                Some(file) => self.file(file, head),
+                Some(file) => self.file(file, head, local),
                 None => Answer::text(404, "There is no such page."),
             },
         }
@@ -227,9 +227,7 @@ impl Site {
 
     /// SEC-11: Origin and Host of a page's request must be on the list.
     fn admit(&self, head: &Head, local: SocketAddr) -> Result<(), String> {
-        let host = head.host.as_deref().unwrap_or_default();
-        let named = self.origins.iter().any(|o| o.split_once("://").is_some_and(|(_, name)| name == host));
-        if !named && !forms(local).any(|form| form == host) {
+        if !self.knows(head.host.as_deref().unwrap_or_default(), local) {
             return Err("This address is not on the server's list; open the address that `skylark up` printed.".into());
         }
         let Some(origin) = head.origin.as_deref() else { return Ok(()) };
@@ -244,6 +242,12 @@ impl Site {
         }
         Err("This page's origin is not on the server's list; start the server with --origin and the page's address."
             .into())
+    }
+
+    /// Whether `host` is one of this server's names.
+    fn knows(&self, host: &str, local: SocketAddr) -> bool {
+        let named = self.origins.iter().any(|o| o.split_once("://").is_some_and(|(_, name)| name == host));
+        named || forms(local).any(|form| form == host)
     }
 
     fn upgrade(&self, head: &Head) -> Answer {
@@ -272,22 +276,23 @@ impl Site {
         }
     }
 
-    fn file(&self, file: &'static File, head: &Head) -> Answer {
+    fn file(&self, file: &'static File, head: &Head, local: SocketAddr) -> Answer {
         let cache = if file.hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
         let mut headers = format!("ETag: {}\r\nCache-Control: {cache}\r\n", file.etag);
         if head.etag.as_deref().is_some_and(|known| known.split(',').any(|tag| tag.trim() == file.etag)) {
             return Answer { status: 304, headers, body: Body::File(&[]), keep: false };
         }
         // Writing to memory cannot fail.
-        let _ = write!(headers, "Content-Type: {}\r\nContent-Security-Policy: {}\r\n", file.kind, self.policy(head));
+        let _ =
+            write!(headers, "Content-Type: {}\r\nContent-Security-Policy: {}\r\n", file.kind, self.policy(head, local));
         headers.push_str("Cross-Origin-Opener-Policy: same-origin\r\nCross-Origin-Resource-Policy: same-origin\r\n");
         Answer { status: 200, headers, body: Body::File(file.bytes), keep: false }
     }
 
     /// SEC-15. Connections go to this host (any port: brokers) and to registered brokers, nowhere else.
-    fn policy(&self, head: &Head) -> String {
+    fn policy(&self, head: &Head, local: SocketAddr) -> String {
         // Never put into the policy what was not compared with the list: a program's Host may be anything.
-        let host = head.host.as_deref().filter(|_| head.is_from_page()).and_then(|host| host.rsplit_once(':'));
+        let host = head.host.as_deref().filter(|host| self.knows(host, local)).and_then(|host| host.rsplit_once(':'));
         let mut connect = String::from("'self'");
         match host {
             Some((name, _)) if name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) => {
@@ -391,13 +396,13 @@ mod tests {
         let site = site();
         site.add_broker("10.0.0.7:10911");
         site.add_broker("evil; script-src *");
-        let head = |host: &str, fetch| Head { host: Some(host.into()), fetch, ..Head::default() };
-        let policy = site.policy(&head("127.0.0.1:9876", true));
-        assert!(
-            policy.contains("connect-src 'self' ws://127.0.0.1:* ws://localhost:* ws://10.0.0.7:10911;"),
-            "{policy}"
-        );
-        assert!(!policy.contains("evil"));
-        assert!(!site.policy(&head("evil:9876", false)).contains("evil"));
+        let policy = |host: &str| {
+            let head = Head { host: Some(host.into()), ..Head::default() };
+            site.policy(&head, ([127, 0, 0, 1], 9876).into())
+        };
+        let good = policy("127.0.0.1:9876");
+        assert!(good.contains("connect-src 'self' ws://127.0.0.1:* ws://localhost:* ws://10.0.0.7:10911;"), "{good}");
+        assert!(!good.contains("evil"));
+        assert!(!policy("evil:9876").contains("evil"));
     }
 }
