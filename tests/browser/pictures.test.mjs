@@ -28,7 +28,7 @@ test("the page in use, in light, dark and Chinese", async () => {
   await javaSend(server, "orders", 40);
   await javaSend(server, "payments", 20, "v4");
   for (const { name, ...look } of PICTURES) {
-    const { page, close } = await openPage(browser, server.playground, { ...look, viewport: { width: 1280, height: 960 } });
+    const { page, close } = await openPage(browser, server.playground, { ...look, viewport: { width: 1280, height: 880 } });
     await live(page);
     // A few seconds of traffic, so that the plot and the rates have something to show.
     for (let second = 0; second < 4; second++) {

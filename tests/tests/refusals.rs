@@ -121,7 +121,7 @@ fn topic_that_is_unknown_with_auto_create_off() {
     assert_eq!(refusal.code, 17);
     assert_says(&refusal.remark, &["absent"]);
     let words = refused(Command::new(binary()).args(["produce", "--namesrv", &server.namesrv, "absent", "x"]));
-    assert_says(&words, &["absent", "create it"]);
+    assert_says(&words, &["absent", "create the topic"]);
     server.assert_healthy();
 }
 
