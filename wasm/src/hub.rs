@@ -209,3 +209,88 @@ impl Machine for Broker<MemoryStore> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::channel::oneshot;
+    use js_sys::{ArrayBuffer, Object, Reflect, Uint8Array};
+    use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+    use web_sys::MessageEvent;
+
+    use super::*;
+
+    wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+    fn hub() -> Hub {
+        let options = Object::new();
+        for (name, value) in [("cluster", "c".into()), ("autoCreateTopic", true.into()), ("seed", JsValue::from(7_u64))]
+        {
+            Reflect::set(&options, &name.into(), &value).expect("an object takes properties");
+        }
+        Hub::new(options.into()).expect("options are whole")
+    }
+
+    /// Opens a link, sends bytes, and answers what comes until there are `count` messages.
+    async fn talk(hub: &mut Hub, address: &str, bytes: &[u8], count: usize) -> Vec<JsValue> {
+        let channel = MessageChannel::new().expect("a worker has channels");
+        let port = channel.port1();
+        let (done, all) = oneshot::channel();
+        let (mut done, mut came) = (Some(done), Vec::new());
+        let handler = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+            came.push(event.data());
+            if came.len() == count
+                && let Some(done) = done.take()
+            {
+                done.send(came.clone()).expect("the test waits");
+            }
+        });
+        port.set_onmessage(Some(handler.as_ref().unchecked_ref()));
+        hub.accept(address, channel.port2());
+        port.post_message(&Uint8Array::from(bytes).buffer()).expect("the port is open");
+        let all = all.await.expect("the handler lives");
+        port.set_onmessage(None);
+        port.close();
+        all
+    }
+
+    fn text(value: &JsValue) -> String {
+        value.as_string().expect("a link that ends says why")
+    }
+
+    /// Asks for the cluster's brokers, and looks at the answer's number.
+    async fn ask(hub: &mut Hub, address: SocketAddr) {
+        let header =
+            br#"{"code":106,"language":"JAVA","version":401,"opaque":9,"flag":0,"serializeTypeCurrentRPC":"JSON"}"#;
+        let mut frame = Vec::from((header.len() as u32 + 4).to_be_bytes());
+        frame.extend((header.len() as u32).to_be_bytes());
+        frame.extend(header);
+        let came = talk(hub, &address.to_string(), &frame, 2).await;
+        assert!(came[0].is_null(), "first the link opens");
+        let bytes = Uint8Array::new(came[1].unchecked_ref::<ArrayBuffer>()).to_vec();
+        let answer = String::from_utf8_lossy(&bytes);
+        assert!(answer.contains("\"opaque\":9"), "{answer}");
+    }
+
+    #[wasm_bindgen_test]
+    async fn both_answer_on_the_link_that_asks() {
+        let mut hub = hub();
+        ask(&mut hub, NAMESRV).await;
+        ask(&mut hub, BROKER).await;
+    }
+
+    #[wasm_bindgen_test]
+    async fn bytes_that_make_no_sense_end_their_link_and_no_other() {
+        let mut hub = hub();
+        let came = talk(&mut hub, &BROKER.to_string(), &[0xFF; 64], 2).await;
+        assert_eq!(text(&came[1]), "closed", "SEC-8");
+        ask(&mut hub, BROKER).await;
+    }
+
+    #[wasm_bindgen_test]
+    async fn nothing_outside_of_the_cluster_is_reached() {
+        for address in ["10.0.0.1:22", "127.0.0.1:9876", "", "no address"] {
+            let came = talk(&mut hub(), address, &[], 1).await;
+            assert!(text(&came[0]).contains("nothing outside"), "{address}");
+        }
+    }
+}

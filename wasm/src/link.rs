@@ -5,7 +5,7 @@
 //! and either side sends a text, which says why, and is gone.
 //!
 //! Must stay true: a handler that runs finds no Rust value borrowed, since JavaScript starts it from its event
-//! loop; after [`Link::close`] no event comes. What the bytes mean is not known here. Start at [`Link::attach`].
+//! loop; after a link was closed or dropped no event comes. What the bytes mean is not known here. Start at [`Link::attach`].
 
 use js_sys::{Array, ArrayBuffer, Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -103,8 +103,15 @@ impl Link {
         self.end.clone()
     }
 
-    /// Takes the handlers off and closes; what was sent before still arrives.
+    /// Closes; what was sent before still arrives.
     pub(crate) fn close(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Link {
+    /// Takes the handlers off, whose closures end here, and closes.
+    fn drop(&mut self) {
         match &self.end {
             End::Socket(socket) => {
                 socket.set_onopen(None);

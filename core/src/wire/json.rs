@@ -499,3 +499,22 @@ pub fn pretty(compact: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_with_a_fraction_is_read_as_it_was_written() {
+        let read = |text: &str| Reader::new(text.as_bytes()).f64();
+        for value in [0.0, 1.0, -2.5, 0.1, 1234.5678, 1e21, 3.25e-7, 98765.4321] {
+            let text = alloc::format!("{value:?}");
+            let near = read(&text).unwrap();
+            assert!((near - value).abs() <= value.abs() * 1e-14, "{text} became {near}");
+        }
+        assert_eq!(read("\"2.5\""), Ok(2.5), "quoted");
+        for none in ["\"\"", "NaN", "\"1.2.3\"", "\"e5\"", "\"1e\"", "1e999", "\"1e99999999999\""] {
+            assert_eq!(read(none), Ok(0.0), "{none}");
+        }
+    }
+}
