@@ -7,8 +7,8 @@ const IN_FLIGHT: usize = 64;
 
 #[test]
 fn many_queues_cost_little() {
-    // By the layout's file size every queue would have 6 MB: 96 GB for 2,000 topics, 480 GB for 10,000.
-    let topics = if soak() { 10_000 } else { 2_000 };
+    // By the layout's file size every queue would have 6 MB: 48 GB for 1,000 topics, 480 GB for 10,000.
+    let topics = if soak() { 10_000 } else { 1_000 };
     let folder = Folder::new();
     let mut server = Server::start(&folder, &Options::default());
     let mut link = server.link();
