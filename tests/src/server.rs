@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 const START: Duration = Duration::from_secs(30);
-const STOP: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_mins(1);
 
 /// When a message is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
