@@ -9,7 +9,6 @@
 //! events look like outside with each [`Host`]. Start at [`Driver::turn`].
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -19,6 +18,7 @@ use js_sys::Uint8Array;
 use skylark_core::ids::{AskId, Call, Caller, ConnId, LinkId};
 use skylark_core::output::Output;
 use skylark_core::session::{Incoming, Session};
+use skylark_core::sorted::Map;
 use skylark_core::store::Disk;
 use skylark_core::time::{Instant, Now, Unix};
 use skylark_core::wire::WireError;
@@ -79,7 +79,7 @@ struct Shared<M, H> {
 
 struct State<M> {
     machine: M,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: Map<ConnId, Conn>,
     last_conn: u64,
     timer: Option<(Instant, Timeout)>,
     /// A turn is on its way.
@@ -119,7 +119,7 @@ impl<M: Machine, H: Host<M::Event>> Driver<M, H> {
     pub(crate) fn new(machine: M, host: H) -> Self {
         let state = State {
             machine,
-            conns: BTreeMap::new(),
+            conns: Map::new(),
             last_conn: 0,
             timer: None,
             #[cfg(feature = "client")]

@@ -1,6 +1,10 @@
 //! Everything that the client waits for, ordered by time; one deadline for each thing.
+//!
+//! What is not waited for any more stays in the heap until it comes up or outnumbers the rest. Must stay true: the
+//! top of the heap is waited for.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BinaryHeap};
+use core::cmp::Reverse;
 
 use super::{AssignId, GroupId, SendId};
 use crate::ids::{AskId, LinkId};
@@ -33,18 +37,22 @@ pub(super) enum Timer {
     Close,
 }
 
+/// So many entries of the heap may be stale whatever the rest.
+const STALE: usize = 64;
+
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    due: BTreeSet<(Instant, Timer)>,
+    due: BinaryHeap<Reverse<(Instant, Timer)>>,
     at: BTreeMap<Timer, Instant>,
 }
 
 impl Timers {
     /// `timer` is due at `at`, whatever was set before.
     pub(super) fn set(&mut self, at: Instant, timer: Timer) {
-        self.unset(&timer);
-        self.at.insert(timer, at);
-        self.due.insert((at, timer));
+        if self.at.insert(timer, at) != Some(at) {
+            self.due.push(Reverse((at, timer)));
+            self.prune();
+        }
     }
 
     /// `timer` is due at `at` or at what was set before, whichever is sooner.
@@ -56,8 +64,18 @@ impl Timers {
 
     /// `timer` is not waited for any more.
     pub(super) fn unset(&mut self, timer: &Timer) {
-        if let Some(at) = self.at.remove(timer) {
-            self.due.remove(&(at, *timer));
+        self.at.remove(timer);
+        self.prune();
+    }
+
+    fn prune(&mut self) {
+        let at = &self.at;
+        let stale = |(set, timer): &(Instant, Timer)| at.get(timer) != Some(set);
+        while self.due.peek().is_some_and(|Reverse(entry)| stale(entry)) {
+            self.due.pop();
+        }
+        if self.due.len() > 2 * at.len() + STALE {
+            self.due = at.iter().map(|(timer, at)| Reverse((*at, *timer))).collect();
         }
     }
 
@@ -68,12 +86,12 @@ impl Timers {
 
     /// When the first is due.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Takes the first that is due.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Timer> {
-        let (at, timer) = *self.due.first()?;
+        let Reverse((at, timer)) = *self.due.peek()?;
         if at > now {
             return None;
         }
@@ -84,5 +102,45 @@ impl Timers {
     pub(super) fn clear(&mut self) {
         self.due.clear();
         self.at.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn timers_come_in_order_whatever_was_changed(
+            steps in proptest::collection::vec((0_u8..4, 0_i32..20, 0_u64..50), 0..400),
+        ) {
+            let (mut timers, mut model) = (Timers::default(), BTreeMap::new());
+            let mut most = 0;
+            for (step, number, at) in steps {
+                let timer = Timer::Ask(AskId(number));
+                let first = |model: &BTreeMap<Timer, Instant>| model.iter().map(|(timer, at)| (*at, *timer)).min();
+                match step {
+                    0 | 1 => {
+                        timers.set(Instant(at), timer);
+                        model.insert(timer, Instant(at));
+                    }
+                    2 => {
+                        timers.unset(&timer);
+                        model.remove(&timer);
+                    }
+                    _ => {
+                        let due = first(&model).filter(|(due, _)| due.0 <= at).map(|(_, timer)| timer);
+                        prop_assert_eq!(timers.pop(Instant(at)), due);
+                        due.map(|timer| model.remove(&timer));
+                    }
+                }
+                prop_assert_eq!(timers.next(), first(&model).map(|(at, _)| at));
+                prop_assert_eq!(timers.is_set(&timer), model.contains_key(&timer));
+                most = most.max(timers.due.len());
+            }
+            prop_assert!(most <= 2 * 20 + STALE + 1, "SEC-10: {most} entries");
+        }
     }
 }
