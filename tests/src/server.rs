@@ -164,6 +164,14 @@ impl Server {
         kibibytes.unwrap_or_else(|| panic!("no {name} in the state of the server")) * 1024
     }
 
+    /// CPU time that the server has used since its start, in clock ticks (100 a second).
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the server runs");
+        // The second field is the program's name in brackets; user and system time are the 14th and 15th.
+        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+    }
+
     /// Number of memory mappings.
     pub fn mappings(&self) -> usize {
         std::fs::read_to_string(format!("/proc/{}/maps", self.pid())).expect("the server runs").lines().count()
