@@ -41,6 +41,11 @@ impl<K, V> Map<K, V> {
         self.into_iter()
     }
 
+    /// All entries, in order; their values may be changed.
+    pub fn iter_mut(&mut self) -> EntriesMut<'_, K, V> {
+        self.into_iter()
+    }
+
     /// All keys, in order.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> + ExactSizeIterator {
         self.0.iter().map(|(key, _)| key)
