@@ -14,6 +14,8 @@ use crate::wire::request::{ConsumerData, Heartbeat, Subscription};
 
 /// Silence after which a member is dropped, ms. Java: `CHANNEL_EXPIRED_TIMEOUT`.
 const EXPIRY_MS: u64 = 120_000;
+/// The message model of a group whose members each read every queue.
+pub const BROADCASTING: &str = "BROADCASTING";
 
 /// A connected client.
 #[derive(Clone, Debug)]
@@ -84,7 +86,7 @@ impl Groups {
         let mut changed = Vec::new();
         for data in &beat.consumers {
             let group = self.consumers.entry(data.group.clone()).or_default();
-            group.broadcasting = data.message_model == "BROADCASTING";
+            group.broadcasting = data.message_model == BROADCASTING;
             let joined = group.members.insert(conn, member()).is_none_or(|old| old.client_id != beat.client_id);
             // A V2 heartbeat without subscriptions leaves the stored ones alone (remoting.md, trap 42).
             let moved = !beat.without_sub && group.subscribe(data);

@@ -262,6 +262,10 @@ impl<S: Store> Broker<S> {
         }
         for data in &beat.consumers {
             topics::check_name("consumer group", &data.group)?;
+            // A group whose members each read everything takes nothing back, and leaves no topic behind.
+            if data.message_model == groups::BROADCASTING {
+                continue;
+            }
             let retry = format!("{}{}", topics::RETRY, data.group);
             topics::check_name("retry topic", &retry)?;
             if self.topics.ensure(now.wall, &retry, 1, topics::READ | topics::WRITE, &mut self.queues) {

@@ -112,10 +112,20 @@ pub struct SubscribeOptions {
     pub prefetch_bytes: usize,
     /// Messages asked for at once, 1 to 1024.
     pub batch: usize,
+    /// Read every queue, whoever else is in the group, and keep no progress: each start follows `from`. Nothing is
+    /// left on the broker afterwards. RocketMQ's `BROADCASTING`; a group is wholly one or the other.
+    pub broadcast: bool,
 }
 
 impl Default for SubscribeOptions {
     fn default() -> Self {
-        Self { tags: "*".into(), from: From::Last, prefetch: 1_000, prefetch_bytes: 100 << 20, batch: 32 }
+        Self {
+            tags: "*".into(),
+            from: From::Last,
+            prefetch: 1_000,
+            prefetch_bytes: 100 << 20,
+            batch: 32,
+            broadcast: false,
+        }
     }
 }

@@ -53,6 +53,7 @@ pub(super) struct Sub {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) name: Arc<str>,
+    broadcast: bool,
     pub(super) subs: Map<Arc<str>, Sub>,
     /// The roster's version from which on a broker knows this group as it is.
     since: u64,
@@ -127,7 +128,7 @@ impl Consumers {
         let data = |group: &Group| ConsumerData {
             group: group.name.to_string(),
             consume_type: "CONSUME_PASSIVELY".to_string(),
-            message_model: "CLUSTERING".to_string(),
+            message_model: if group.broadcast { "BROADCASTING" } else { "CLUSTERING" }.to_string(),
             from: from(group).to_string(),
             subscriptions: group.subs.iter().map(subscription).collect(),
         };
@@ -164,7 +165,10 @@ impl Client {
             self.consumers.next_group += 1;
             let id = GroupId(self.consumers.next_group);
             let name: Arc<str> = Arc::from(group);
-            self.consumers.groups.insert(id, Group { name, subs: Map::new(), since: 0, last_rebalance: None });
+            let broadcast = options.broadcast;
+            self.consumers
+                .groups
+                .insert(id, Group { name, broadcast, subs: Map::new(), since: 0, last_rebalance: None });
             id
         });
         self.consumers.next_consumer += 1;
@@ -175,6 +179,11 @@ impl Client {
                 "this client consumes topic '{topic}' in group '{group}' already; use that consumer, or another group"
             )));
         }
+        if entry.broadcast != options.broadcast {
+            return Err(ClientError::usage(format!(
+                "group '{group}' has consumers with the other value of broadcast; use the same, or another group"
+            )));
+        }
         // A broker takes a subscription over what it knows only when its version is larger.
         let version = now.wall.0.max(self.consumers.last_version + 1);
         self.consumers.last_version = version;
@@ -182,11 +191,15 @@ impl Client {
         let retry: Arc<str> = Arc::from(format!("{RETRY_PREFIX}{group}"));
         let from = if matches!(options.from, From::Time(_)) { From::Last } else { From::First };
         let retry_options = SubscribeOptions { tags: "*".to_string(), from, ..options.clone() };
-        entry.subs.get_or_insert_with(retry.clone(), || Sub::new(None, retry_options, version));
+        let mut names = Vec::from([topic.clone()]);
+        if !entry.broadcast {
+            entry.subs.get_or_insert_with(retry.clone(), || Sub::new(None, retry_options, version));
+            names.push(retry);
+        }
         entry.subs.insert(topic.clone(), Sub::new(Some(consumer), options, version));
         entry.since = self.roster.changed();
-        self.consumers.by_id.insert(consumer, (id, topic.clone()));
-        for name in [topic, retry] {
+        self.consumers.by_id.insert(consumer, (id, topic));
+        for name in names {
             if self.routes.topic(&name).read.is_empty() {
                 self.want_route(now, &name);
             } else {
@@ -390,7 +403,7 @@ impl Client {
         }
     }
 
-    /// Asks for the members of a group, once for each of its topics.
+    /// Asks for the members of a group, once for each of its topics; a broadcasting group's member has every queue.
     pub(super) fn rebalance(&mut self, now: Now, id: GroupId) {
         self.timers.set(now.mono.plus_ms(self.config.rebalance_interval), Timer::Rebalance(id));
         let Some(group) = self.consumers.groups.get_mut(&id) else { return };
@@ -404,7 +417,7 @@ impl Client {
             let brokers = self.routes.brokers_of(topic);
             let knowing: Vec<&str> = brokers.into_iter().filter(|address| self.roster.knows(address, since)).collect();
             if let Some(address) = knowing.get(self.random.below(knowing.len())) {
-                sub.members_asked = true;
+                sub.members_asked = !group.broadcast;
                 ask.push((topic.clone(), (*address).to_string()));
             } else {
                 unknown = true;
@@ -413,7 +426,13 @@ impl Client {
         if !ask.is_empty() {
             group.last_rebalance = Some(now.mono);
         }
+        let broadcast = group.broadcast;
         for (topic, address) in ask {
+            if broadcast {
+                let all = self.routes.topic(&topic).read.clone();
+                self.take_share(now, id, &topic, &all);
+                continue;
+            }
             let purpose = Purpose::Members { group: id, topic };
             let request = Request::ConsumerList { group: &name };
             self.ask(now, &address, &request, self.config.request_timeout, Urgency::Background, purpose);
@@ -480,9 +499,10 @@ impl Client {
             self.consumers.next_assign += 1;
             let assign = AssignId(self.consumers.next_assign);
             let Some(sub) = self.consumers.sub_mut(id, topic) else { return };
+            let broadcast = sub.options.broadcast;
             let existed = sub.first_queues.as_ref().is_none_or(|first| first.contains(&queue));
             sub.assigned.insert(queue.clone(), assign);
-            self.consumers.assigned.insert(assign, Assigned::new(id, queue, existed));
+            self.consumers.assigned.insert(assign, Assigned::new(id, queue, existed, broadcast));
             self.find_start(now, assign);
         }
         self.tell_assigned(id, topic, fewer);

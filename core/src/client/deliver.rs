@@ -46,6 +46,8 @@ pub(super) struct Assigned {
     pub(super) queue: MessageQueue,
     /// The queue was there when the consumer started.
     existed: bool,
+    /// Its group keeps no progress: nothing is asked for and nothing is committed.
+    broadcast: bool,
     /// `None` until it is known where to start.
     window: Option<Window<Held>>,
     /// What the broker was last told.
@@ -66,11 +68,12 @@ pub(super) struct Held {
 }
 
 impl Assigned {
-    pub(super) fn new(group: GroupId, queue: MessageQueue, existed: bool) -> Self {
+    pub(super) fn new(group: GroupId, queue: MessageQueue, existed: bool, broadcast: bool) -> Self {
         Self {
             group,
             queue,
             existed,
+            broadcast,
             window: None,
             committed: None,
             suggested: 0,
@@ -111,7 +114,16 @@ impl Client {
 
     /// Asks for the group's progress in a queue.
     pub(super) fn find_start(&mut self, now: Now, assign: AssignId) {
+        if self.is_broadcast(assign) {
+            self.start_without_progress(now, assign);
+            return;
+        }
         self.ask_about(now, assign, |group, queue| Request::QueryOffset { group, queue, zero_if_none: false }, false);
+    }
+
+    /// Whether the queue is one of a group that keeps no progress.
+    pub(super) fn is_broadcast(&self, assign: AssignId) -> bool {
+        self.consumers.assigned.get(&assign).is_some_and(|assigned| assigned.broadcast)
     }
 
     fn ask_about(
@@ -229,7 +241,7 @@ impl Client {
             return;
         };
         let commit = window.commit();
-        let commits = master && commit > 0;
+        let commits = master && commit > 0 && !assigned.broadcast;
         let request = Request::Pull(PullMessage {
             group: &group.name,
             topic: &queue.topic,
@@ -409,7 +421,7 @@ impl Client {
         let Some(offset) = assigned.window.as_ref().map(Window::commit) else { return };
         let Some(group) = self.consumers.groups.get(&assigned.group) else { return };
         let Some(address) = self.routes.master_or_any(&assigned.queue.broker) else { return };
-        if assigned.committed == Some(offset) {
+        if assigned.committed == Some(offset) || assigned.broadcast {
             return;
         }
         assigned.committed = Some(offset);
@@ -449,7 +461,7 @@ impl Client {
             self.links.forget(&mut self.timers, ask);
         }
         self.drop_events(assigned.group, &assigned.queue, leaving);
-        let Some(offset) = assigned.window.as_ref().map(Window::commit) else { return };
+        let Some(offset) = assigned.window.as_ref().filter(|_| !assigned.broadcast).map(Window::commit) else { return };
         let Some(address) = self.routes.master_or_any(&assigned.queue.broker).map(ToString::to_string) else { return };
         if assigned.committed == Some(offset) && leaving.is_none() {
             return;

@@ -43,7 +43,8 @@ impl Client {
         held.returning = true;
         let message = held.message.clone();
         let Some(group) = self.consumers.groups.get(&group).map(|group| group.name.clone()) else { return };
-        let Some(address) = self.routes.master(&queue.broker).map(ToString::to_string) else {
+        let master = self.routes.master(&queue.broker).map(ToString::to_string);
+        let Some(address) = master.filter(|_| !self.is_broadcast(assign)) else {
             self.deliver_later(now, assign, offset);
             return;
         };

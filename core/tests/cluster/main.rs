@@ -195,3 +195,41 @@ fn known_topics_are_served_while_every_name_server_is_down() {
     world.run(3_500);
     assert_eq!(sent(&world).len(), 4);
 }
+
+#[test]
+fn every_member_of_a_broadcasting_group_reads_everything_and_nothing_is_left_on_the_broker() {
+    let mut world = World::new();
+    let names = [world.namesrv()];
+    let broker = world.broker(&names, |_| {});
+    let (producer, one, two) = (world.client(&names), world.client(&names), world.client(&names));
+    world.run(1_000);
+    send_many(&mut world, producer, "T", 0..20);
+    world.run(1_000);
+    for member in [one, two] {
+        let now = world.now;
+        let options = SubscribeOptions { from: From::First, broadcast: true, ..SubscribeOptions::default() };
+        world.as_client(member).subscribe(now, "G", "T", options).expect("subscribed");
+    }
+    let mut received = BTreeMap::new();
+    for round in 0..40 {
+        world.run(500);
+        if round == 20 {
+            send_many(&mut world, producer, "T", 20..40);
+        }
+        consume(&mut world, &mut received);
+    }
+    for member in [one, two] {
+        let mut all: Vec<usize> = received[&member].iter().map(|text| text.parse().expect("a number")).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..40).collect::<Vec<_>>());
+        let now = world.now;
+        world.as_client(member).close(now);
+    }
+    world.run(10_000);
+    // Neither progress (15) nor a member list (38) was ever asked of the broker, and no retry topic was made.
+    let asked = |code| world.frames.iter().filter(|(_, to, asked)| *to == broker && *asked == code).count();
+    assert_eq!((asked(14), asked(15), asked(38)), (0, 0, 0));
+    assert!(
+        !world.notes.iter().any(|note| matches!(note, Note::TopicCreated { topic } if topic.starts_with("%RETRY%")))
+    );
+}
