@@ -214,6 +214,7 @@ impl Driver {
         tags: String,
         from: JsValue,
         prefetch: Option<usize>,
+        broadcast: bool,
     ) -> Result<u32, JsValue> {
         let from = match (from.as_f64(), from.as_string().as_deref()) {
             (Some(ms), _) if ms.is_finite() => Start::Time(Unix(ms as i64)),
@@ -223,7 +224,8 @@ impl Driver {
         };
         let defaults = SubscribeOptions::default();
         let prefetch = prefetch.unwrap_or(defaults.prefetch);
-        let options = SubscribeOptions { tags, from, prefetch, batch: defaults.batch.min(prefetch), ..defaults };
+        let batch = defaults.batch.min(prefetch);
+        let options = SubscribeOptions { tags, from, prefetch, batch, broadcast, ..defaults };
         self.driver
             .command(|client, now| client.subscribe(now, group, topic, options))
             .map(|consumer| consumer.0)

@@ -14,7 +14,7 @@ use skylark_core::time::Unix;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  skylark consume orders --from first --count 10\n  skylark consume orders --group billing --tags 'fruit || bread'\n\n\
-    Without --group it reads in a group of its own, and nobody else's progress is touched. Ctrl-C stops it."
+    Without --group it only watches: every queue is read, and no progress is kept. Ctrl-C stops it."
 )]
 pub(crate) struct Consume {
     /// The topic.
@@ -56,8 +56,9 @@ impl Consume {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.cluster.connect().await?;
         let group = self.group.clone().unwrap_or_else(|| format!("skylark-consume-{:x}", crate::client::seed()));
-        let mut consumer =
-            client.consumer(&group, &self.topic).tags(&self.tags).from(self.from).prefetch(256).start()?;
+        let wanted = client.consumer(&group, &self.topic).tags(&self.tags).from(self.from).prefetch(256);
+        // Without a group nobody comes back to its progress, so none is kept.
+        let mut consumer = if self.group.is_none() { wanted.broadcast() } else { wanted }.start()?;
         let show_state = std::io::stderr().is_terminal();
         let mut count = 0;
         let mut result = Ok(());

@@ -42,6 +42,12 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Reads every queue, whoever else is in the group, and keeps no progress; nothing is left on the broker.
+    pub fn broadcast(mut self) -> Self {
+        self.options.broadcast = true;
+        self
+    }
+
     /// Joins the group.
     ///
     /// # Errors

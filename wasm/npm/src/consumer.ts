@@ -39,14 +39,15 @@ export class WasmConsumer implements Consumer {
   #failure: { readonly error: unknown } | undefined;
 
   constructor(client: WasmClient, topic: string, options: ConsumerOptions) {
-    const { group, tags = "*", from = "last", prefetch, signal } = options;
+    const { group, tags = "*", from = "last", prefetch, broadcast = false, signal } = options;
     signal?.throwIfAborted();
     this.#client = client;
     this.#signal = signal;
     this.closed = new Promise((resolve) => {
       this.#over = resolve;
     });
-    this.id = client.driver.subscribe(group, topic, tags, from instanceof Date ? from.getTime() : from, prefetch);
+    const begin = from instanceof Date ? from.getTime() : from;
+    this.id = client.driver.subscribe(group, topic, tags, begin, prefetch, broadcast);
     signal?.addEventListener("abort", this.#abort);
     disposable(this, () => this.close());
   }

@@ -122,6 +122,11 @@ export interface ConsumerOptions {
   signal?: AbortSignal | undefined;
   /** How many messages of each queue may wait in this client, or be in hand, at most. Default: 1000. */
   prefetch?: number | undefined;
+  /**
+   * Reads every queue, whoever else is in the group, and keeps no progress: each start follows `from`, and nothing
+   * is left on the brokers. A group is wholly one or the other. Default: false.
+   */
+  broadcast?: boolean | undefined;
 }
 
 /**

@@ -154,6 +154,21 @@ test("two members of a group share the queues, and one takes over when the other
   await a.close();
 });
 
+test("members that broadcast read everything each, and leave nothing behind", async () => {
+  await client.admin.createTopic("watched", { readQueues: 4, writeQueues: 4 });
+  for (let i = 0; i < 12; i++) await client.producer().send({ topic: "watched", body: `${i}` });
+  const options = { group: "watchers", from: "first", broadcast: true };
+  for (let run = 0; run < 2; run++) {
+    const seen = await take(client.consumer("watched", options), 12);
+    assert.deepEqual(new Set(seen.map((message) => message.text())), new Set(Array.from({ length: 12 }, (_, i) => `${i}`)));
+  }
+  assert.ok(!(await client.admin.topics()).includes("%RETRY%watchers"));
+  assert.throws(() => {
+    client.consumer("watched", options);
+    client.consumer("texts", { group: "watchers" });
+  }, UsageError);
+});
+
 test("an abort ends a wait with the signal's reason, and closes the consumer", async () => {
   const abort = new AbortController();
   const consumer = client.consumer("whole", { group: "aborted", signal: abort.signal });

@@ -24,7 +24,7 @@ export async function uses(port: MessagePort, signal: AbortSignal): Promise<bigi
   const sent: SendResult = await producer.send({ topic: "t", body: "x", tag: "a", keys: ["k"], properties: { a: "b" } });
   const batch: SendResult[] = await producer.sendBatch([{ topic: "t", body: new Uint8Array(1) }], { queue: sent.queue });
   const nothing: void = await producer.send({ topic: "t", body: "x" }, { oneway: true });
-  await using consumer = same.consumer("t", { group: "g", tags: "a || b", from: new Date(), signal, prefetch: 10 });
+  await using consumer = same.consumer("t", { group: "g", tags: "a || b", from: new Date(), signal, prefetch: 10, broadcast: true });
   for await (const message of consumer) show(message);
   const { min, max, lastUpdate } = (await one.admin.topicStats("t"))[0] ?? { min: 0n, max: 0n, lastUpdate: null };
   return sent.offset + BigInt(batch.length) + min + max + BigInt(lastUpdate?.getTime() ?? 0) + BigInt(nothing === undefined);

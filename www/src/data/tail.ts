@@ -146,7 +146,7 @@ export function createTail(session: Session, watch: Watch): Tail {
       const group = `playground-tail-${crypto.randomUUID().slice(0, 8)}`;
       const begin = start === "auto" ? await suited(client, topic, watch.isNew(topic)) : start;
       if (signal.aborted) return;
-      consumer = client.consumer(topic, { group, tags: filter, from: begin, signal });
+      consumer = client.consumer(topic, { group, tags: filter, from: begin, broadcast: true, signal });
       batch(() => {
         setBegun((n) => n + 1);
         setRunning(true);

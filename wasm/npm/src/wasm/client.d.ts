@@ -80,7 +80,7 @@ export class Driver {
   /** Nobody waits for a send any more: nothing is told of it. */
   cancel(call: number): void;
   /** Starts a consumer. `from` is "last", "first" or ms since 1970. */
-  subscribe(group: string, topic: string, tags: string, from: string | number, prefetch: number | undefined): number;
+  subscribe(group: string, topic: string, tags: string, from: string | number, prefetch: number | undefined, broadcast: boolean): number;
   /** Acknowledges a message by where it was read. */
   ack(consumer: number, topic: string, broker: string, queue: number, offset: bigint): void;
   /** Commits and leaves the group; then comes `unsubscribed`. */
