@@ -28,7 +28,7 @@ const FIRST_SCAN_MS: u64 = 5_000;
 const SCAN_MS: u64 = 10_000;
 /// Silence after which a broker is dropped unless it registered another time, ms.
 const EXPIRY_MS: u64 = 120_000;
-/// Most brokers' and topics' names that one NameServer keeps (SEC-10).
+/// Most brokers and topics that one NameServer keeps (SEC-10).
 const MAX_BROKERS: usize = 10_000;
 const MAX_TOPICS: usize = 1_000_000;
 
@@ -92,7 +92,9 @@ impl NameServer {
             Request::RegisterBroker(broker) => self.register(now, call.conn, broker),
             Request::UnregisterBroker { cluster, name, address, id } => {
                 let left = self.routes.unregister(cluster, name, address, *id);
-                self.live.remove(*address);
+                if left.is_some() {
+                    self.live.remove(*address);
+                }
                 self.note_left(left);
                 Ok(Reply::Done)
             }
@@ -111,13 +113,14 @@ impl NameServer {
     }
 
     fn register(&mut self, now: Now, conn: ConnId, broker: &RegisterBroker) -> Result<Reply<NoLease>, Refusal> {
-        if self.routes.broker_count() >= MAX_BROKERS || self.routes.topic_count() + broker.topics.len() > MAX_TOPICS {
+        let known = self.live.contains_key(&broker.address);
+        let new_topics = broker.topics.iter().filter(|topic| !self.routes.has_topic(&topic.name)).count();
+        if !known && self.live.len() >= MAX_BROKERS || self.routes.topic_count() + new_topics > MAX_TOPICS {
             return Err(Refusal::new(
                 Code::SYSTEM_ERROR,
                 "this NameServer is full: it keeps no more brokers or topics",
             ));
         }
-        let known = self.live.contains_key(&broker.address);
         let registered = self.routes.register(broker)?;
         let expiry_ms = broker.heartbeat_timeout_ms.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
         let live = Live { conn, last: now.mono, expiry_ms: expiry_ms.unwrap_or(EXPIRY_MS) };
@@ -169,8 +172,10 @@ impl NameServer {
         let lost: Vec<String> = self.live.iter().filter(|(_, live)| gone(live)).map(|(a, _)| a.clone()).collect();
         for address in lost {
             self.live.remove(&address);
-            let left = self.routes.remove_address(&address);
-            self.note_left(left);
+            // An address that registered under two names leaves under both.
+            while let Some(left) = self.routes.remove_address(&address) {
+                self.note_left(Some(left));
+            }
         }
     }
 
@@ -197,5 +202,90 @@ impl NameServer {
     /// When [`NameServer::handle_timeout`] is wanted next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         Some(self.scan_due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Unix;
+    use crate::wire::request::{DataVersion, TopicConfig};
+    use alloc::vec;
+
+    const NOW: Now = Now { mono: Instant(0), wall: Unix(0) };
+
+    fn broker(name: &str, address: &str) -> RegisterBroker {
+        let topic = |name: &str| TopicConfig {
+            name: name.into(),
+            read_queues: 4,
+            write_queues: 4,
+            perm: 6,
+            sys_flag: 0,
+            order: false,
+            filter_type: "SINGLE_TAG".into(),
+            attributes: vec![],
+        };
+        RegisterBroker {
+            cluster: "C".into(),
+            name: name.into(),
+            address: address.into(),
+            id: 0,
+            ha_address: String::new(),
+            heartbeat_timeout_ms: None,
+            acting_master: None,
+            version: DataVersion { state_version: 0, timestamp: 1, counter: 1 },
+            topics: vec![topic("T"), topic("U")],
+        }
+    }
+
+    fn ask(namesrv: &mut NameServer, conn: u64, request: &Request<'_>) -> Reply<NoLease> {
+        let call = Call { conn: ConnId(conn), opaque: 1, binary: false, oneway: false };
+        namesrv.handle_request(NOW, call, request);
+        while let Some(output) = namesrv.poll_output() {
+            if let Output::Reply { reply, .. } = output {
+                return reply;
+            }
+        }
+        panic!("no reply")
+    }
+
+    fn register(namesrv: &mut NameServer, conn: u64, name: &str, address: &str) -> bool {
+        let request = Request::RegisterBroker(broker(name, address));
+        matches!(ask(namesrv, conn, &request), Reply::Registered { .. })
+    }
+
+    fn knows(namesrv: &mut NameServer) -> bool {
+        matches!(ask(namesrv, 99, &Request::Route { topic: "T", standard_json: true }), Reply::Body(_))
+    }
+
+    #[test]
+    fn a_goodbye_that_names_another_broker_leaves_this_one_watched() {
+        let mut namesrv = NameServer::new(NamesrvConfig::default(), NOW);
+        assert!(register(&mut namesrv, 1, "a", "10.0.0.1:10911"));
+        let wrong = Request::UnregisterBroker { cluster: "C", name: "b", address: "10.0.0.1:10911", id: 0 };
+        assert_eq!(ask(&mut namesrv, 2, &wrong), Reply::Done);
+        assert!(knows(&mut namesrv));
+        namesrv.handle_closed(NOW, ConnId(1));
+        assert!(!knows(&mut namesrv), "its connection is gone");
+    }
+
+    #[test]
+    fn an_address_that_changed_its_name_leaves_under_both() {
+        let mut namesrv = NameServer::new(NamesrvConfig::default(), NOW);
+        assert!(register(&mut namesrv, 1, "a", "10.0.0.1:10911"));
+        assert!(register(&mut namesrv, 2, "b", "10.0.0.1:10911"));
+        namesrv.handle_closed(NOW, ConnId(2));
+        assert!(!knows(&mut namesrv));
+    }
+
+    #[test]
+    fn a_full_namesrv_keeps_those_it_knows() {
+        // SEC-10: overload of one harms no other.
+        let mut namesrv = NameServer::new(NamesrvConfig::default(), NOW);
+        for n in 0..MAX_BROKERS {
+            assert!(register(&mut namesrv, 1, &format!("b{n}"), &format!("10.0.0.1:{n}")));
+        }
+        assert!(!register(&mut namesrv, 1, "one more", "10.0.0.2:1"));
+        assert!(register(&mut namesrv, 1, "b7", "10.0.0.1:7"));
     }
 }

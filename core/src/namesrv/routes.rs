@@ -184,6 +184,11 @@ impl Routes {
         self.brokers.len()
     }
 
+    /// Whether a topic of this name is known.
+    pub fn has_topic(&self, name: &str) -> bool {
+        self.topics.contains_key(name)
+    }
+
     /// How many topics are known.
     pub fn topic_count(&self) -> usize {
         self.topics.len()
