@@ -107,14 +107,14 @@ impl<S: Store> Broker<S> {
 
     pub(super) fn update_offset(&mut self, group: &str, queue: QueueOf<'_>, offset: i64) -> Answered<S::Lease> {
         topics::check_name("consumer group", group)?;
-        let (_, id, _) = self.bounds_of(queue)?;
+        let (_, id, bounds) = self.bounds_of(queue)?;
         if offset < 0 {
             return Err(Refusal::new(
                 Code::INVALID_PARAMETER,
                 format!("offset {offset} is negative: commit the next offset to consume"),
             ));
         }
-        self.offsets.commit(group, queue.topic, id, offset);
+        self.offsets.commit(group, queue.topic, id, offset.min(bounds.max as i64));
         Ok(Some(Reply::Done))
     }
 

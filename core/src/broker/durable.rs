@@ -11,6 +11,7 @@ use super::{Broker, BrokerConfig, FlushMode, Parked};
 use crate::ids::{Call, LogPos, QueueOffset, StoreId, Ticket};
 use crate::output::{Note, Output};
 use crate::store::checkpoint::Checkpoint;
+use crate::store::log::FILLER;
 use crate::store::queues::{TopicKey, Unit};
 use crate::store::{Disk, Missing, Room, Store, StoreError, Table};
 use crate::time::{Instant, Now, Unix};
@@ -18,7 +19,7 @@ use crate::wire::codes::Code;
 use crate::wire::reply::{Refusal, Reply, Sent};
 use crate::wire::request::DataVersion;
 
-/// Room is asked for this far ahead of the log's end, bytes.
+/// Room is asked for this far ahead of the log's end at least, bytes.
 const AHEAD: u64 = 8 << 20;
 /// Time between tries of what the medium refused, ms.
 const RETRY_MS: u64 = 1000;
@@ -65,6 +66,8 @@ pub struct Ack {
 #[derive(Debug, Default)]
 pub struct Saving {
     prepare: Option<StoreId>,
+    /// How far ahead of the log's end room is wanted: far enough for what had to wait for it.
+    ahead: u64,
     prepare_again: Option<Instant>,
     units: Option<(StoreId, Option<Checkpoint>)>,
     units_due: Option<Instant>,
@@ -88,12 +91,18 @@ impl Saving {
     /// Nothing in flight. `end` is how far the store's checkpoint reaches, `topics` the version of the saved table.
     pub fn new(config: &BrokerConfig, now: Now, end: LogPos, topics: i64) -> Self {
         Self {
+            ahead: AHEAD,
             checkpoint_due: now.mono.plus_ms(CHECKPOINT_MS),
             checkpointed: end,
             topics_saved: topics,
             offsets_due: now.mono.plus_ms(config.offset_interval),
             ..Self::default()
         }
+    }
+
+    /// There was no room for `len` bytes: it is asked for, also where they begin a new segment.
+    pub fn want_room(&mut self, len: u64) {
+        self.ahead = self.ahead.max(2 * (len + FILLER));
     }
 }
 
@@ -104,6 +113,7 @@ impl<S: Store> Broker<S> {
         let saving = &mut self.saving;
         if self.log.is_writing(id) {
             match result {
+                Ok(_) if self.failed => {}
                 Ok(buffer) => {
                     if self.log.handle_written(id, buffer).is_some() {
                         self.marks_moved(now);
@@ -128,7 +138,7 @@ impl<S: Store> Broker<S> {
             }
         } else if saving.prepare == Some(id) {
             saving.prepare = None;
-            let still = result.is_err() || self.store.room(self.log.end().plus(AHEAD)) != Room::Ready;
+            let still = result.is_err() || self.store.room(self.log.end().plus(saving.ahead)) != Room::Ready;
             saving.prepare_again = still.then(|| now.mono.plus_ms(RETRY_MS));
         } else if saving.units.as_ref().is_some_and(|(units, _)| *units == id) {
             let checkpoint = saving.units.take().and_then(|(_, checkpoint)| checkpoint);
@@ -229,8 +239,10 @@ impl<S: Store> Broker<S> {
         self.wake(now, woken);
     }
 
-    fn fail(&mut self, why: StoreError) {
+    pub(super) fn fail(&mut self, why: StoreError) {
         if !core::mem::replace(&mut self.failed, true) {
+            // Who waits for a write will never hear that it is flushed either.
+            self.flush_acks.append(&mut self.write_acks);
             let why = match why {
                 StoreError::Full => String::from("no space"),
                 StoreError::Failed(why) => why,
@@ -292,7 +304,7 @@ impl<S: Store> Broker<S> {
             return None;
         }
         self.saving.prepare_again = None;
-        let upto = self.log.end().plus(AHEAD);
+        let upto = self.log.end().plus(self.saving.ahead);
         if matches!(self.store.room(upto), Room::Ready | Room::Failed) {
             return None;
         }
@@ -368,9 +380,11 @@ impl<S: Store> Broker<S> {
             && saving.checkpoint.is_none()
             && saving.topics.is_none()
             && saving.offsets.is_none();
-        let whole =
-            self.log.flushed() == self.log.end() && self.queues.unsaved() == 0 && saving.checkpointed == self.log.end();
-        self.failed || still && whole
+        let saved = self.queues.unsaved() == 0
+            && !self.offsets.is_dirty()
+            && saving.topics_saved == self.topics.version().counter
+            && saving.checkpointed == self.log.end();
+        self.failed || still && saved && self.log.flushed() == self.log.end()
     }
 
     /// Sends whose flush did not come in time are answered so: stored, not flushed (DUR-3).

@@ -1,4 +1,5 @@
-//! How far each group has consumed each queue. The last commit wins, a lower one too (remoting.md 3.7).
+//! How far each group has consumed each queue. The last commit wins, a lower one too (remoting.md 3.7); who commits
+//! sees to it that none passes the queue's end (DEL-4).
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;

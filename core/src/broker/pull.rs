@@ -22,6 +22,8 @@ use crate::wire::request::{PullMessage, Subscription, pull_flag};
 const WALK: usize = 800;
 /// Units looked at in one step.
 const STEP: usize = 64;
+/// Tags that one pull may name: each held pull keeps their hashes (SEC-10).
+const MAX_TAGS: usize = 1024;
 /// Longest hold, ms: nothing waits for ever.
 const MAX_HOLD_MS: i64 = 60_000;
 
@@ -43,22 +45,26 @@ impl Filter {
         }
     }
 
-    fn of<'t>(tags: impl Iterator<Item = &'t str>) -> Self {
-        let codes: Vec<i64> = tags.map(|tag| record::tag_code(Some(tag))).collect();
-        if codes.is_empty() { Self::All } else { Self::Tags(codes) }
+    fn of<'t>(tags: impl Iterator<Item = &'t str>) -> Result<Self, Refusal> {
+        let codes: Vec<i64> = tags.take(MAX_TAGS + 1).map(|tag| record::tag_code(Some(tag))).collect();
+        if codes.len() > MAX_TAGS {
+            let remark = format!("the subscription names more than {MAX_TAGS} tags: name fewer, or take all with *");
+            return Err(Refusal::new(Code::SUBSCRIPTION_PARSE_FAILED, remark));
+        }
+        Ok(if codes.is_empty() { Self::All } else { Self::Tags(codes) })
     }
 
     /// `*`, nothing, or tags joined by `||`.
     fn parse(kind: &str, expression: &str) -> Result<Self, Refusal> {
         check_kind(kind)?;
         let tags = expression.split("||").map(str::trim).filter(|tag| !tag.is_empty());
-        Ok(if expression.trim() == "*" { Self::All } else { Self::of(tags) })
+        if expression.trim() == "*" { Ok(Self::All) } else { Self::of(tags) }
     }
 
     /// What a heartbeat said. Codes come from the tags, since clients differ in how they compute them.
     fn subscribed(subscription: &Subscription) -> Result<Self, Refusal> {
         check_kind(&subscription.expression_type)?;
-        Ok(Self::of(subscription.tags.iter().map(|tag| &**tag)))
+        Self::of(subscription.tags.iter().map(|tag| &**tag))
     }
 }
 
@@ -100,7 +106,8 @@ impl<S: Store> Broker<S> {
     pub(super) fn pull(&mut self, now: Now, call: Call, pull: &PullMessage<'_>) -> Answered<S::Lease> {
         let held = self.checked_pull(now, call, pull)?;
         if pull.sys_flag & pull_flag::COMMIT != 0 && pull.commit_offset >= 0 {
-            self.offsets.commit(pull.group, pull.topic, held.queue_id, pull.commit_offset);
+            let end = self.queues.bounds(held.topic, held.queue_id).max as i64;
+            self.offsets.commit(pull.group, pull.topic, held.queue_id, pull.commit_offset.min(end));
         }
         self.run_pull(now, held)
     }

@@ -116,7 +116,9 @@ impl<S: Store> Broker<S> {
             namesrv.redial = REDIAL_MS.0;
             first.then(|| Note::Registered { namesrv: namesrv.name.clone() })
         } else {
-            namesrv.has = None;
+            // As after a lost link: what was refused is not refused less for being asked again at once.
+            namesrv.down(now.mono);
+            self.out.push_back(Output::Close { conn });
             Some(Note::RegisterFailed { namesrv: namesrv.name.clone(), why: answer.remark.into() })
         };
         self.out.extend(note.map(Output::Note));

@@ -15,7 +15,7 @@ use crate::ids::{Call, LogPos, QueueOffset};
 use crate::record::properties::{self, Known, RESERVED};
 use crate::record::{Draft, batch, tag_code};
 use crate::store::queues::TopicKey;
-use crate::store::{Room, Store};
+use crate::store::{Room, Store, StoreError};
 use crate::time::Now;
 use crate::wire::codes::Code;
 use crate::wire::reply::{Positions, Refusal, Sent};
@@ -25,6 +25,8 @@ use crate::wire::request::SendMessage;
 const MAX_BATCH: usize = 4096;
 /// sysFlag bits of the transaction kind.
 const TRANSACTION: i32 = 0xC;
+
+const FAILED: &str = "the store failed and takes no more messages: see the broker's log, then restart it";
 
 /// Where a checked message goes.
 struct Place {
@@ -197,8 +199,10 @@ impl<S: Store> Broker<S> {
     /// Writes the records at the log's end, back to back, and takes their queue offsets.
     fn append(&mut self, drafts: &[(Draft<'_>, i64)], place: &Place) -> Result<Stored, Stop> {
         if self.failed {
-            let remark = "the store failed and takes no more messages: see the broker's log, then restart it";
-            return Err(Refusal::new(Code::SERVICE_NOT_AVAILABLE, remark).into());
+            return Err(unavailable(FAILED).into());
+        }
+        if self.stopping {
+            return Err(unavailable("the broker is stopping: send to another, or again when it is back").into());
         }
         let mut total = 0;
         for (draft, _) in drafts {
@@ -241,11 +245,15 @@ impl<S: Store> Broker<S> {
                 self.counters.sent_bytes += total as u64;
                 Ok(Stored { at, end: at.plus(total as u64), first })
             }
-            Err(Room::Later) => Err(Stop::Later),
-            Err(_) => {
-                let remark = "the disk is full: free space or lower the retention, then send again";
-                Err(Refusal::new(Code::SERVICE_NOT_AVAILABLE, remark).into())
+            Err(Room::Later) => {
+                self.saving.want_room(total as u64);
+                Err(Stop::Later)
             }
+            Err(Room::Failed) => {
+                self.fail(StoreError::Failed("it failed while it was saving".into()));
+                Err(unavailable(FAILED).into())
+            }
+            Err(_) => Err(unavailable("the disk is full: free space on it, then send again").into()),
         }
     }
 
@@ -269,6 +277,10 @@ impl<S: Store> Broker<S> {
             self.write_acks.push_back(ack);
         }
     }
+}
+
+fn unavailable(remark: &str) -> Refusal {
+    Refusal::new(Code::SERVICE_NOT_AVAILABLE, remark)
 }
 
 fn illegal(remark: &str) -> Refusal {

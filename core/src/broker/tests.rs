@@ -1,4 +1,7 @@
-//! The broker on a memory store, driven by hand: what goes in, what must come out.
+//! The broker on a memory store, driven by hand: what goes in, what must come out. What goes wrong around it is in
+//! [`trouble`].
+
+mod trouble;
 
 use alloc::string::ToString;
 use alloc::vec;
