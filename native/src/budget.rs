@@ -97,6 +97,9 @@ impl Account {
     #[must_use]
     pub fn hold(&mut self, bytes: usize) -> bool {
         let bytes = bytes.saturating_sub(FREE);
+        if bytes == self.taken {
+            return true;
+        }
         let (pool, max) = self.pool();
         if bytes > self.taken {
             if !pool.take(bytes - self.taken, max) {

@@ -1,8 +1,9 @@
 //! One remoting connection: its socket, buffers, session and deadlines, in one task.
 //!
 //! A read is split into frames outside the lock, the whole batch goes to the machine in one turn, and the answers
-//! are encoded and written by this same task. While a request is held for lack of room, while answers wait for a slow
-//! peer, or while too many requests are open, nothing more is read: TCP then slows the peer down.
+//! are encoded and written by this same task. A request whose answer may be long ends its turn. While a request is held
+//! for lack of room, while answers wait for a slow peer, or while too many requests are open, nothing more is read: TCP
+//! then slows the peer down.
 //!
 //! Must stay true: memory grows with bytes that arrived (SEC-8); every buffer is in the account (SEC-7, SEC-10).
 //! Elsewhere: what a frame is (core's `Session`), WebSocket framing ([`crate::ws`]), HTTP ([`crate::http`]).
@@ -45,12 +46,16 @@ pub(crate) const IDLE: Duration = Duration::from_mins(2);
 /// A connection that was quiet for so long gives its buffers back.
 const QUIET: Duration = Duration::from_secs(5);
 
+const NO_BUDGET: &str = "the memory budget of this port is used up (SEC-7)";
+
 /// Why a connection ended, for the log.
 type Reason = String;
 
 enum Event {
     Mail(Signals),
     Read(usize),
+    /// Frames that have come may be handed over.
+    Frames,
     End,
     Tick,
 }
@@ -85,6 +90,8 @@ struct Frames {
     bytes: usize,
     count: usize,
     next: usize,
+    /// The next one waits for room.
+    held: bool,
 }
 
 impl<M: Machine> Connection<M> {
@@ -152,6 +159,7 @@ impl<M: Machine> Connection<M> {
                     self.last = Instant::now();
                     self.arrived(n)
                 }
+                Event::Frames => self.hand_over(),
                 Event::Tick => self.tick(),
                 Event::End => return "closed".into(),
             };
@@ -186,6 +194,9 @@ impl<M: Machine> Connection<M> {
             {
                 return Poll::Ready(Ok(Event::Mail(signals)));
             }
+            if self.frames.count > 0 && !self.frames.held && !self.closing && self.out.len() < UNSENT {
+                return Poll::Ready(Ok(Event::Frames));
+            }
             if self.may_read()
                 && let Poll::Ready(read) = self.poll_read(cx)
             {
@@ -209,7 +220,7 @@ impl<M: Machine> Connection<M> {
                 // Doubling follows what has arrived, never what was announced.
                 let grown = (from + from.clamp(SMALL, READ)).next_multiple_of(SMALL);
                 if !self.account.hold(grown + self.out.capacity()) {
-                    return Poll::Ready(Err(io::Error::other("the memory budget of this port is used up (SEC-7)")));
+                    return Poll::Ready(Err(io::Error::other(NO_BUDGET)));
                 }
                 self.buffer.resize(grown, 0);
             }
@@ -241,7 +252,7 @@ impl<M: Machine> Connection<M> {
             self.sleep.as_mut().reset(self.last + QUIET);
         }
         let bytes = self.session.split(&mut self.buffer[..self.filled]).map_err(|error| error.to_string())?;
-        self.frames = Frames { bytes, count: self.session.len(), next: 0 };
+        self.frames = Frames { bytes, count: self.session.len(), next: 0, held: false };
         if self.frames.count > 0 {
             self.frame_since = None;
             self.hand_over()
@@ -251,18 +262,21 @@ impl<M: Machine> Connection<M> {
         }
     }
 
-    /// Hands the frames that have come to the machine, in one turn, and encodes what it answers to this connection.
+    /// Hands frames that have come to the machine, in one turn, and encodes what it answers to this connection.
     fn hand_over(&mut self) -> Result<(), Reason> {
         let Self { engine, conn, session, buffer, frames, letters, account, open, .. } = self;
         let mut refused = Vec::new();
         let close = engine.turn_of(*conn, letters, |machine, now| {
-            while frames.next < frames.count {
+            let mut much = false;
+            while frames.next < frames.count && !much {
                 match session.get(frames.next, &buffer[..frames.bytes]) {
                     Some(Incoming::Request(call, request)) => {
                         if account.is_stranger() {
                             account.become_known();
                         }
+                        much = request.asks_for_much();
                         if let Taken::Later = machine.handle_request(now, call, request) {
+                            frames.held = true;
                             return true;
                         }
                         *open += usize::from(!call.oneway);
@@ -289,7 +303,7 @@ impl<M: Machine> Connection<M> {
         self.mail(Signals { close, room: false })
     }
 
-    /// Encodes the letters; presents held frames again when there is room.
+    /// Encodes the letters.
     fn mail(&mut self, signals: Signals) -> Result<(), Reason> {
         let mut letters = std::mem::take(&mut self.letters);
         for letter in letters.drain(..) {
@@ -314,7 +328,14 @@ impl<M: Machine> Connection<M> {
             self.letters = letters;
         }
         self.closing |= signals.close;
-        if signals.room && self.frames.count > 0 { self.hand_over() } else { Ok(()) }
+        self.frames.held &= !signals.room;
+        self.hold()
+    }
+
+    /// Tells the account what the buffers take.
+    fn hold(&mut self) -> Result<(), Reason> {
+        let granted = self.account.hold(self.buffer.len() + self.out.capacity());
+        granted.then_some(()).ok_or_else(|| NO_BUDGET.into())
     }
 
     /// A stranger's frame must finish in time.
@@ -363,7 +384,7 @@ impl<M: Machine> Connection<M> {
         }
         self.out.shrink();
         // Taking less is never refused.
-        let _ = self.account.hold(self.buffer.len() + self.out.capacity());
+        let _ = self.hold();
     }
 
     fn say_goodbye(&mut self, why: Closing) -> Reason {

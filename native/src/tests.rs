@@ -22,7 +22,8 @@ use crate::http::Site;
 use crate::listen::Port;
 use crate::machine::{Machine, Medium, Stored, Taken};
 
-/// Answers a max offset with the queue's id, a view with a lease; a min offset waits for the next deadline; a store
+/// Answers a max offset with the queue's id, a view with a lease, a topic list with a MiB that tells how many answers wait
+/// before it; a min offset waits for the next deadline; a store
 /// time is taken only after a disk operation that it asked for. A connection's end is a note.
 #[derive(Default)]
 struct Toy {
@@ -48,6 +49,11 @@ impl Machine for Toy {
             Request::ViewMessage { at } => {
                 let leases = vec![vec![b'x'; at as usize], b"end".to_vec()];
                 self.reply(call, Reply::Messages(leases));
+            }
+            Request::TopicList => {
+                let mut body = format!("{} wait", self.out.len()).into_bytes();
+                body.resize(1 << 20, b'.');
+                self.reply(call, Reply::Body(body));
             }
             Request::MinOffset(_) => {
                 self.parked.push(call);
@@ -181,6 +187,18 @@ fn leases_follow_their_head() {
     assert!(first.ends_with(b"xxend"));
     assert!(first.len() > 300_003);
     assert!(has(&frame(&mut stream), "\"offset\":\"5\""));
+}
+
+#[test]
+fn long_answers_are_made_one_by_one_sec_10() {
+    let server = serve();
+    let mut stream = connect(&server);
+    stream.write_all(&frames(&vec![Request::TopicList; 100])).expect("writes");
+    stream.write_all(&frames(&[Request::MaxOffset(queue(4))])).expect("writes");
+    for n in 0..100 {
+        assert!(has(&frame(&mut stream)[..300], "0 wait."), "answer {n}");
+    }
+    assert!(has(&frame(&mut stream), "\"offset\":\"4\""));
 }
 
 #[test]

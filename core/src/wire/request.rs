@@ -340,3 +340,20 @@ pub enum Request<'a> {
         code: i32,
     },
 }
+
+impl Request<'_> {
+    /// Whether the answer grows with what the server knows: a driver lets it leave before it takes the next request,
+    /// so that few bytes of requests cost little memory (SEC-10).
+    pub fn asks_for_much(&self) -> bool {
+        matches!(
+            self,
+            Self::TopicConfigs
+                | Self::TopicStats { .. }
+                | Self::ConsumeStats { .. }
+                | Self::ConsumerList { .. }
+                | Self::Route { .. }
+                | Self::ClusterInfo
+                | Self::TopicList
+        )
+    }
+}
