@@ -208,8 +208,12 @@ impl<M: Machine> Engine<M> {
             let deadline =
                 inner.machine.poll_timeout().map_or(u64::MAX, |at| at.0.div_ceil(GRAIN).saturating_mul(GRAIN));
             let is_stopped = self.stopping.load(Ordering::Relaxed) && inner.machine.is_stopped();
+            // Under the lock, so that of two turns the later one's deadline stays.
+            let sooner = self.armed.swap(deadline, Ordering::AcqRel) > deadline;
             drop(inner);
-            self.arm(deadline);
+            if sooner {
+                self.rearm.notify_one();
+            }
             if is_stopped {
                 self.stopped.notify_one();
             }
@@ -365,12 +369,6 @@ impl<M: Machine> Engine<M> {
             Err(_) => format!("no connection within {} s", DIAL.as_secs()),
         };
         self.turn(|machine, now| machine.handle_link_failed(now, link, &why));
-    }
-
-    fn arm(&self, deadline: u64) {
-        if self.armed.swap(deadline, Ordering::AcqRel) > deadline {
-            self.rearm.notify_one();
-        }
     }
 
     async fn run_timer(self: Arc<Self>) {
