@@ -18,6 +18,8 @@ use crate::wire::request::{Boundary, QueueOf, TopicConfig};
 
 /// The largest record that can be asked for by its position, bytes.
 const LARGEST: usize = 16 << 20;
+/// The bytes of a record that tell its size.
+const HEAD: usize = 4;
 
 /// A search by store time, to be run again when what it missed is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,17 @@ pub struct Search {
     topic: TopicKey,
     queue_id: u32,
     what: Wanted,
+}
+
+/// One message, asked for by its position, to be looked for again when what stands there is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Whom to answer.
+    pub call: Call,
+    /// The position.
+    pub at: i64,
+    /// It was loaded.
+    pub loaded: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -185,14 +198,25 @@ impl<S: Store> Broker<S> {
     }
 
     /// One message by its position. Only a whole record below the visible mark is served (STO-2).
-    pub(super) fn view_message(&self, at: i64) -> Answered<S::Lease> {
-        let missing = || Refusal::new(Code::SYSTEM_ERROR, format!("can not find message by the offset, {at}"));
-        let at = LogPos(u64::try_from(at).map_err(|_| missing())?);
+    pub(super) fn run_view(&mut self, view: View) -> Answered<S::Lease> {
+        let missing = || Refusal::new(Code::SYSTEM_ERROR, format!("can not find message by the offset, {}", view.at));
+        let at = LogPos(u64::try_from(view.at).map_err(|_| missing())?);
+        let visible = self.visible();
+        if at.plus(HEAD as u64) > visible {
+            return Err(missing());
+        }
+        // Once is enough: where no record begins, loading brings none.
+        if let Read::Missing(what) = self.store.read(at, HEAD)
+            && !view.loaded
+        {
+            self.park_load(what, Parked::View(View { loaded: true, ..view }));
+            return Ok(None);
+        }
         let read = |len: usize| match self.store.read(at, len) {
-            Read::Ready(lease) if at.plus(len as u64) <= self.visible() => Ok(lease),
+            Read::Ready(lease) if at.plus(len as u64) <= visible => Ok(lease),
             _ => Err(missing()),
         };
-        let head = read(4)?;
+        let head = read(HEAD)?;
         let size = head.as_ref().first_chunk().map_or(0, |size| u32::from_be_bytes(*size) as usize);
         let lease = read(size.clamp(SMALLEST, LARGEST))?;
         let (whole, _) = Record::check(lease.as_ref()).map_err(|_| missing())?;

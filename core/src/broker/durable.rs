@@ -186,6 +186,7 @@ impl<S: Store> Broker<S> {
                 Ok(_) => match parked {
                     Parked::Pull(pull) => self.run_pull(now, pull),
                     Parked::Search(search) => self.run_search(search),
+                    Parked::View(view) => self.run_view(view),
                 },
                 Err(_) => Err(Refusal::new(
                     Code::SYSTEM_ERROR,

@@ -73,6 +73,7 @@ type Answered<L> = Result<Option<Reply<L>>, Refusal>;
 enum Parked {
     Pull(HeldPull),
     Search(admin::Search),
+    View(admin::View),
 }
 
 impl Parked {
@@ -80,6 +81,7 @@ impl Parked {
         match self {
             Self::Pull(pull) => pull.call,
             Self::Search(search) => search.call,
+            Self::View(view) => view.call,
         }
     }
 }
@@ -236,7 +238,7 @@ impl<S: Store> Broker<S> {
             Request::MaxOffset(queue) => self.max_offset(queue),
             Request::MinOffset(queue) => self.min_offset(queue),
             Request::EarliestStoreTime(queue) => self.earliest_time(call, queue),
-            Request::ViewMessage { at } => self.view_message(at),
+            Request::ViewMessage { at } => self.run_view(admin::View { call, at, loaded: false }),
             Request::Heartbeat(beat) => self.heartbeat(now, call, &beat),
             Request::UnregisterClient { producer_group, consumer_group, .. } => {
                 let changed = self.groups.leave(call.conn, producer_group, consumer_group);

@@ -60,7 +60,7 @@ pub enum Missing {
     Log {
         /// Where they start.
         at: LogPos,
-        /// How many.
+        /// How many. Fewer than a record has: all of the record that begins there, if one does.
         len: usize,
     },
     /// Units of a ConsumeQueue.

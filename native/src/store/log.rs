@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use skylark_core::ids::LogPos;
+use skylark_core::record::layout::SMALLEST;
 use skylark_core::record::{self, Scan};
 use skylark_core::store::{Missing, Read, Room};
 
@@ -164,9 +165,11 @@ impl Segments {
     }
 
     /// Reads and checks the record of `len` bytes at `at`, and those that follow it. From then on a read gives it,
-    /// or says that it is damaged.
+    /// or says that it is damaged. With fewer bytes than a record has, `at` is a guess: where no record begins, nothing
+    /// is said of it.
     pub fn check(&self, at: LogPos, len: usize) {
         let rest = self.size - at.0 % self.size;
+        let guess = len < SMALLEST;
         let mut bytes = vec![0; len.max(CHECK).min(rest as usize)];
         let mut end = at;
         if let Err(error) = self.load(at, &mut bytes) {
@@ -179,11 +182,14 @@ impl Segments {
         }
         let mut i = 0;
         while let Scan::Record(record) = record::scan(&bytes[i..], end) {
-            if i == 0 && record.size() != len {
+            if i == 0 && record.size() != len && !guess {
                 break;
             }
             i += record.size();
             end = at.plus(i as u64);
+        }
+        if end == at && guess {
+            return;
         }
         let mut checked = held(self.checked.lock());
         if checked.runs.len() + checked.damaged.len() >= REMEMBERED {

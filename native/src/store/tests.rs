@@ -159,6 +159,28 @@ fn what_was_written_is_there_after_a_kill() {
 }
 
 #[test]
+fn a_record_is_found_by_its_position_alone_and_a_guess_harms_none() {
+    let dir = Temp::new();
+    let native = open_with(&dir.0, SIZE);
+    let at = append(&native, 0..3, 100);
+    native.volume.close().expect("closes");
+    drop(native);
+    let native = open_with(&dir.0, SIZE);
+    native.volume.close().expect("closes");
+    drop(native);
+    let native = open_with(&dir.0, SIZE);
+    let load = |at: LogPos| {
+        assert_eq!(native.log.read(at, 4), Read::Missing(Missing::Log { at, len: 4 }));
+        native.volume.execute(Disk::Load { ticket: Ticket(1), what: Missing::Log { at, len: 4 } });
+    };
+    load(at[1].plus(1));
+    assert!(matches!(native.log.read(at[1].plus(1), 4), Read::Missing(_)), "no record begins there");
+    load(at[1]);
+    assert!(matches!(native.log.read(at[1], 4), Read::Ready(_)));
+    assert!(matches!(native.log.read(at[1], (at[2].0 - at[1].0) as usize), Read::Ready(_)));
+}
+
+#[test]
 fn a_torn_end_is_cut_and_cannot_come_back() {
     // STO-3, STO-5.
     let dir = Temp::new();

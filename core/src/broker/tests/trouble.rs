@@ -80,6 +80,51 @@ fn a_pull_may_not_name_tags_without_end() {
     assert_eq!(refusal.code, Code::SUBSCRIPTION_PARSE_FAILED, "{}", refusal.remark);
 }
 
+/// A medium whose log is not in memory before it is loaded.
+#[derive(Debug)]
+struct Cold(MemoryStore, bool);
+
+impl Store for Cold {
+    type Lease = Lease;
+    fn read(&self, at: LogPos, len: usize) -> Read<Lease> {
+        if self.1 { self.0.read(at, len) } else { Read::Missing(Missing::Log { at, len }) }
+    }
+    fn room(&self, end: LogPos) -> Room {
+        self.0.room(end)
+    }
+}
+
+#[test]
+fn a_message_is_found_by_its_position_also_when_it_must_be_loaded() {
+    let now = Now { mono: Instant(0), wall: Unix(1_700_000_000_000) };
+    let store = Cold(MemoryStore::new(1 << 30), false);
+    let opened = Opened::empty(1 << 20, false);
+    let mut broker = Broker::new(BrokerConfig::default(), store, opened, Tables::default(), 7, now);
+    let call = Call { conn: ConnId(1), opaque: 1, binary: false, oneway: false };
+    let mut replies = Vec::new();
+    for request in
+        [Request::Send(message("T", "", b"1")), Request::ViewMessage { at: 0 }, Request::ViewMessage { at: 1 }]
+    {
+        assert_eq!(broker.handle_request(now, call, request), Taken::Yes);
+        while let Some(output) = broker.poll_output() {
+            match output {
+                Output::Reply { reply, .. } => replies.push(reply),
+                Output::Disk(Disk::Load { ticket, .. }) => {
+                    broker.store_mut().1 = true;
+                    broker.handle_loaded(now, ticket, Ok(Vec::new()));
+                    broker.store_mut().1 = false;
+                }
+                Output::Disk(disk) => match broker.store_mut().0.execute(disk) {
+                    Done::Stored { id, result } => broker.handle_stored(now, id, result),
+                    Done::Loaded { .. } => unreachable!("loads are taken above"),
+                },
+                _ => {}
+            }
+        }
+    }
+    assert!(matches!(&replies[..], [Reply::Sent(_), Reply::Messages(_), Reply::Refused(_)]), "{replies:?}");
+}
+
 /// A medium that has room up to a position, or says something else beyond it.
 #[derive(Debug)]
 struct Roomy(u64, Room);
