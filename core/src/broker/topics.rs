@@ -14,6 +14,7 @@ use crate::store::queues::{Queues, TopicKey};
 use crate::time::Unix;
 use crate::wire::body::TopicConfigTable;
 use crate::wire::codes::Code;
+use crate::wire::names::{BROKER_ONLY, is_name_char};
 use crate::wire::reply::Refusal;
 use crate::wire::request::{DataVersion, TopicConfig};
 
@@ -38,15 +39,6 @@ const MAX_QUEUES: i32 = 65_536;
 /// Longest topic name from a client, bytes; group topics may be longer.
 const MAX_TOPIC: usize = 127;
 const MAX_GROUP_TOPIC: usize = 255;
-/// Topics that the system writes and clients may not.
-const NO_SEND: [&str; 6] = [
-    "SCHEDULE_TOPIC_XXXX",
-    "RMQ_SYS_TRANS_HALF_TOPIC",
-    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC",
-    "SELF_TEST_TOPIC",
-    "OFFSET_MOVED_EVENT",
-];
 
 /// A topic on this broker.
 #[derive(Debug)]
@@ -158,7 +150,7 @@ pub fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
         format!("the {what} has no name: give it one")
     } else if name.len() > max {
         format!("the {what} name is longer than {max} bytes: choose a shorter one")
-    } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'%' | b'-' | b'_' | b'|')) {
+    } else if !name.chars().all(is_name_char) {
         format!(
             "the {what} name [{}] has characters other than letters, digits, % - _ |: rename it",
             name.escape_debug()
@@ -172,7 +164,7 @@ pub fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
 /// Checks that clients may send to a topic of this name.
 pub fn check_sendable(name: &str) -> Result<(), Refusal> {
     check_name("topic", name)?;
-    if NO_SEND.contains(&name) {
+    if BROKER_ONLY.contains(&name) {
         let remark = format!("the topic [{name}] belongs to the system: send to another");
         return Err(Refusal::new(Code::NO_PERMISSION, remark));
     }

@@ -13,6 +13,7 @@ use core::net::SocketAddr;
 use super::error::{ClientError, ErrorKind};
 use crate::ids::LogPos;
 use crate::time::Unix;
+use crate::wire::names::{BROKER_ONLY, is_name_char};
 
 /// One queue of a topic. Sorts as every member of a group must sort: by topic, broker name, id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -275,16 +276,6 @@ const RESERVED: [&str; 31] = [
 /// Longest property string, bytes.
 const MAX_PROPERTIES: usize = 32_767;
 
-/// Topics that only brokers write to.
-const FORBIDDEN: [&str; 6] = [
-    "SCHEDULE_TOPIC_XXXX",
-    "RMQ_SYS_TRANS_HALF_TOPIC",
-    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC",
-    "SELF_TEST_TOPIC",
-    "OFFSET_MOVED_EVENT",
-];
-
 fn check_name(what: &str, name: &str, max: usize) -> Result<(), ClientError> {
     if name.is_empty() {
         return Err(ClientError::usage(format!("the {what} is empty; give it a name")));
@@ -294,8 +285,7 @@ fn check_name(what: &str, name: &str, max: usize) -> Result<(), ClientError> {
             "the {what} is longer than {max} characters: '{name}'; choose a shorter one"
         )));
     }
-    let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '%' | '|' | '-' | '_'));
-    if let Some(c) = name.chars().find(|c| odd(*c)) {
+    if let Some(c) = name.chars().find(|c| !is_name_char(*c)) {
         return Err(ClientError::usage(format!(
             "the {what} '{name}' contains {c:?}; only letters, digits, '%', '|', '-' and '_' are allowed"
         )));
@@ -320,7 +310,7 @@ pub(super) fn check_group(group: &str) -> Result<(), ClientError> {
 /// A message may be sent.
 pub(super) fn check_message(message: &OutgoingMessage, max_size: usize) -> Result<(), ClientError> {
     check_topic(&message.topic)?;
-    if FORBIDDEN.contains(&message.topic.as_str()) {
+    if BROKER_ONLY.contains(&message.topic.as_str()) {
         return Err(ClientError::usage(format!("the topic '{}' is the broker's own; send to another", message.topic)));
     }
     if message.body.is_empty() {

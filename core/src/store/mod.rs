@@ -20,12 +20,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::ids::{LogPos, QueueOffset, StoreId, Ticket};
+use crate::wire::names::is_name_char;
 
 /// Whether a topic's name is one that RocketMQ knows, so that it can also name a folder: 1 to 255 characters of
 /// `%`, `|`, `_`, `-`, letters and digits (SEC-3).
 pub fn is_topic(name: &str) -> bool {
-    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'%' | b'|' | b'_' | b'-');
-    (1..=255).contains(&name.len()) && name.bytes().all(known)
+    (1..=255).contains(&name.len()) && name.chars().all(is_name_char)
 }
 
 /// What a medium offers to the engine: reads by position, and room.

@@ -16,6 +16,7 @@ pub mod frame;
 mod header;
 pub mod id;
 pub mod json;
+pub mod names;
 pub mod reply;
 pub mod request;
 

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
+use skylark_core::wire::names::is_name_char;
 use tracing::level_filters::LevelFilter;
 
 use crate::client::{Client, ClientError};
@@ -186,6 +187,14 @@ fn remote(text: &str) -> Result<String, String> {
     Err(format!("{text:?} is not an address; write HOST:PORT, for example 127.0.0.1:9876"))
 }
 
+/// The name of a broker or a cluster, which is also a topic's (SEC-3).
+fn name(text: &str) -> Result<String, String> {
+    if (1..=127).contains(&text.len()) && text.chars().all(is_name_char) {
+        return Ok(text.into());
+    }
+    Err(format!("{text:?} is not a name; write 1 to 127 letters, digits, %, |, - or _, for example broker-a"))
+}
+
 /// Several NameServers: `A;B`.
 fn namesrvs(text: &str) -> Result<Vec<String>, String> {
     text.split([';', ',']).map(str::trim).filter(|one| !one.is_empty()).map(remote).collect()
@@ -248,6 +257,10 @@ mod tests {
         assert_eq!((bytes("64M"), bytes("1024"), bytes("1g")), (Ok(64 << 20), Ok(1024), Ok(1 << 30)));
         assert!(bytes("many").is_err() && bytes("99999999999G").is_err());
         assert_eq!(origin("https://MQ.example.org/"), Ok("https://mq.example.org".into()));
+        assert_eq!(name("broker-a"), Ok("broker-a".into()));
+        for bad in ["", "a b", "../a", "a\"b", &"x".repeat(128)] {
+            assert!(name(bad).expect_err(bad).contains("broker-a"), "{bad}");
+        }
         assert!(origin("mq.example.org").is_err() && origin("null").is_err() && origin("https://a/b").is_err());
     }
 }

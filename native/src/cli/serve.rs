@@ -51,10 +51,10 @@ pub(crate) struct BrokerOptions {
     #[arg(long, value_name = "BYTES", value_parser = super::bytes)]
     pub(crate) segment_size: Option<u64>,
     /// The broker's name.
-    #[arg(long, default_value = "broker-a")]
+    #[arg(long, default_value = "broker-a", value_parser = super::name)]
     pub(crate) name: String,
     /// The cluster that the broker belongs to.
-    #[arg(long, default_value = "DefaultCluster")]
+    #[arg(long, default_value = "DefaultCluster", value_parser = super::name)]
     pub(crate) cluster: String,
     /// The address that clients are told, if it is not the one the broker listens on.
     #[arg(long, value_name = "HOST:PORT", value_parser = super::remote)]
