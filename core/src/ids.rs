@@ -61,3 +61,23 @@ pub struct Caller {
     /// The local address that the peer reached.
     pub local: SocketAddr,
 }
+
+impl Caller {
+    /// IPv4 addresses stand as such, also where a socket for both families took them: they end in records and routes.
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+        let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        Self { peer: plain(peer), local: plain(local) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_peer_of_a_socket_for_both_families_is_an_ipv4_peer() {
+        let mapped: SocketAddr = "[::ffff:10.0.0.1]:9876".parse().expect("an address");
+        let six: SocketAddr = "[2001:db8::1]:9876".parse().expect("an address");
+        assert_eq!(Caller::new(mapped, six), Caller { peer: ([10, 0, 0, 1], 9876).into(), local: six });
+    }
+}

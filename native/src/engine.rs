@@ -356,7 +356,7 @@ impl<M: Machine> Engine<M> {
             Ok(Ok(stream)) => match (stream.peer_addr(), stream.local_addr()) {
                 (Ok(peer), Ok(local)) => {
                     let _ = stream.set_nodelay(true);
-                    let (conn, caller) = (self.new_conn(), Caller { peer, local });
+                    let (conn, caller) = (self.new_conn(), Caller::new(peer, local));
                     let mailbox = Arc::default();
                     self.linked(link, conn, caller, &mailbox);
                     let account = self.budgets.dialled();

@@ -133,7 +133,7 @@ async fn welcome<M: Machine>(
         None => return,
     };
     let (conn, mailbox) = (engine.new_conn(), Arc::default());
-    engine.connected(conn, Caller { peer, local }, &mailbox);
+    engine.connected(conn, Caller::new(peer, local), &mailbox);
     let connection = Connection::new(engine, stream, conn, mailbox, account).with_bytes(bytes, web);
     Box::pin(connection.run()).await;
 }
