@@ -320,7 +320,7 @@ pub(super) fn check_message(message: &OutgoingMessage, max_size: usize) -> Resul
         return Err(ClientError::new(
             ErrorKind::TooLarge,
             format!(
-                "the body has {} bytes and at most {max_size} are allowed; send less, or raise maxMessageSize here and at the broker",
+                "the body has {} bytes and at most {max_size} are allowed (maxMessageSize); send less",
                 message.body.len()
             ),
         ));

@@ -445,11 +445,10 @@ impl Client {
             return;
         }
         let error = if answer.code == Code::TOPIC_NOT_EXIST {
+            let or = if default { " or creates topics by itself" } else { "" };
             ClientError::new(
                 ErrorKind::NoRoute,
-                format!(
-                    "no registered broker has the topic '{topic}' or creates topics by itself; create the topic, or start its broker"
-                ),
+                format!("no registered broker has the topic '{topic}'{or}; create the topic, or start its broker"),
             )
         } else {
             refused(&format!("the NameServer refused the route of topic '{topic}'"), answer.code, answer.remark)

@@ -334,7 +334,7 @@ impl Client {
             Some(queue.clone())
         } else {
             let of = (send.group.clone(), send.topic.clone());
-            let turn = self.producers.turns.get_or_insert_with(of, || self.random.below(topic.write.len().max(1)));
+            let turn = self.producers.turns.get_or_insert_with(of, || self.random.below(usize::MAX));
             choose(&topic.write, turn, send.queue.as_ref().map(|queue| &*queue.broker)).cloned()
         };
         let address = queue.as_ref().and_then(|queue| self.routes.master(&queue.broker)).map(ToString::to_string);
@@ -486,9 +486,12 @@ impl Client {
 
 /// The queue whose turn it is, not of the broker to avoid where another has one.
 fn choose<'q>(queues: &'q [MessageQueue], turn: &mut usize, avoid: Option<&str>) -> Option<&'q MessageQueue> {
+    if queues.is_empty() {
+        return None;
+    }
     let mut next = || {
-        let queue = queues.get(*turn % queues.len().max(1));
-        *turn = turn.wrapping_add(1) % queues.len().max(1);
+        let queue = queues.get(*turn % queues.len());
+        *turn = (*turn % queues.len() + 1) % queues.len();
         queue
     };
     if let Some(avoid) = avoid {

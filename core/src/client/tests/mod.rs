@@ -92,14 +92,22 @@ fn caller() -> Caller {
 impl World {
     /// A client of seed 1, and a cluster with these brokers, without topics.
     fn new(brokers: &[&str]) -> Self {
-        Self::with(brokers, ClientConfig::new([NAMESRV.to_owned()].into(), "me"))
+        Self::seeded(brokers, 1)
+    }
+
+    fn seeded(brokers: &[&str], seed: u64) -> Self {
+        Self::made(brokers, ClientConfig::new([NAMESRV.to_owned()].into(), "me"), seed)
     }
 
     fn with(brokers: &[&str], config: ClientConfig) -> Self {
+        Self::made(brokers, config, 1)
+    }
+
+    fn made(brokers: &[&str], config: ClientConfig, seed: u64) -> Self {
         let brokers = (2..).zip(brokers).map(|(i, name)| ((*name).to_owned(), format!("10.0.0.{i}:10911"))).collect();
         let cluster = Cluster { brokers, ..Cluster::default() };
         let now = Instant(0);
-        let client = Client::new(config, 1, Now { mono: now, wall: Unix(WALL) }).unwrap();
+        let client = Client::new(config, seed, Now { mono: now, wall: Unix(WALL) }).unwrap();
         Self { client, cluster, now, conns: BTreeMap::new(), next_conn: 0, events: VecDeque::new() }
     }
 

@@ -38,6 +38,17 @@ fn queues_are_taken_in_turn_over_brokers() {
 }
 
 #[test]
+fn clients_that_send_once_do_not_all_take_the_first_queue() {
+    let mut taken = [0; 4];
+    for seed in 0..64 {
+        let mut world = World::seeded(&["a"], seed).topic("T", 4);
+        let id = send(&mut world, "T", "x");
+        taken[world.sent(id).unwrap()[0].queue.id as usize] += 1;
+    }
+    assert!(taken.iter().all(|&count| count > 4), "{taken:?}");
+}
+
+#[test]
 fn another_broker_takes_what_one_refuses_for_now() {
     for code in [1, 2, 14, 16, 17, 204, 205, 1500] {
         let mut world = World::new(&["a", "b"]).topic("T", 4);
