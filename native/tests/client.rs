@@ -324,6 +324,15 @@ fn the_commands_send_and_print() {
     let stats = server.run(&["topic", "stats", "t", "--json"], "");
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&stats.stdout).unwrap();
     assert_eq!(rows.iter().map(|row| row["max"].as_u64().unwrap()).sum::<u64>(), 501);
+    let one = server.run(&["topic", "create", "one", "--queues", "1"], "");
+    assert_eq!(text(&one.stdout), "topic one has 1 queue on each broker\n");
+    // ORD-1: what stands in one queue stands there in the order in which it was sent, and is told in it.
+    let sent = server.run(&["produce", "one"], &lines);
+    let places = text(&sent.stdout).lines().map(|l| l.rsplit('@').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(places, (0..500).map(|i| i.to_string()).collect::<Vec<_>>());
+    let got = server.run(&["consume", "one", "--from", "first", "--count", "500"], "");
+    let bodies = text(&got.stdout).lines().map(|l| l.split_once(' ').unwrap().1.to_owned()).collect::<Vec<_>>();
+    assert_eq!(bodies.join("\n"), lines);
     let list = server.run(&["topic", "list"], "");
     assert!(text(&list.stdout).lines().any(|topic| topic == "t"));
 }
@@ -338,6 +347,7 @@ fn what_the_commands_cannot_do_is_one_sentence() {
         (&["produce", "t", ""], 1, "empty"),
         (&["produce", "t", "x", "--namesrv", "here"], 2, "HOST:PORT"),
         (&["consume", "t", "--from", "noon"], 2, "milliseconds"),
+        (&["up", "--segment-size", "3"], 2, "a multiple of 64K"),
     ] {
         let output = server.run(args, "");
         let said = text(&output.stderr);

@@ -200,6 +200,17 @@ fn namesrvs(text: &str) -> Result<Vec<String>, String> {
     text.split([';', ',']).map(str::trim).filter(|one| !one.is_empty()).map(remote).collect()
 }
 
+/// The size of a log segment: a number of bytes that the store can use.
+fn segment(text: &str) -> Result<u64, String> {
+    let (least, most) = crate::store::SEGMENT_RANGE;
+    let size = bytes(text)?;
+    if (least..=most).contains(&size) && size % least == 0 {
+        return Ok(size);
+    }
+    let (least, most) = (least >> 10, most >> 30);
+    Err(format!("{size} bytes do not make a segment; choose a multiple of {least}K up to {most}G"))
+}
+
 /// A number of bytes: `1048576`, `64M`, `1G`.
 fn bytes(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.strip_suffix(['K', 'M', 'G', 'k', 'm', 'g']) {
@@ -256,6 +267,10 @@ mod tests {
         assert_eq!(namesrvs("a:1;b:2"), Ok(vec!["a:1".into(), "b:2".into()]));
         assert_eq!((bytes("64M"), bytes("1024"), bytes("1g")), (Ok(64 << 20), Ok(1024), Ok(1 << 30)));
         assert!(bytes("many").is_err() && bytes("99999999999G").is_err());
+        for bad in ["3", "65K", "3G"] {
+            assert!(segment(bad).expect_err(bad).contains("a multiple of 64K up to 2G"), "{bad}");
+        }
+        assert_eq!((segment("64K"), segment("2G")), (Ok(64 << 10), Ok(2 << 30)));
         assert_eq!(origin("https://MQ.example.org/"), Ok("https://mq.example.org".into()));
         assert_eq!(name("broker-a"), Ok("broker-a".into()));
         for bad in ["", "a b", "../a", "a\"b", &"x".repeat(128)] {

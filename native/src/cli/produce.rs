@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use clap::Args;
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::task::JoinSet;
 
 use super::{Cluster, Failure};
-use crate::client::{ClientError, OutgoingMessage, Producer, SendOptions, SendResult};
+use crate::client::{OutgoingMessage, Producer, SendOptions, SendResult};
 
-/// Lines of standard input that are sent at once. They may then be stored in another order.
+/// Lines of standard input that are under way at once. They are stored in their order, unless one is sent again.
 const AT_ONCE: usize = 64;
 
 /// Options of `skylark produce`.
@@ -21,7 +22,7 @@ const AT_ONCE: usize = 64;
 pub(crate) struct Produce {
     /// The topic.
     topic: String,
-    /// Messages, sent one after the other; without any, each line of standard input is one.
+    /// Messages, sent one after the other; without any, each line of standard input that is not empty is one.
     message: Vec<String>,
     #[command(flatten)]
     cluster: Cluster,
@@ -53,7 +54,7 @@ fn property(text: &str) -> Result<(String, String), String> {
 }
 
 impl Produce {
-    fn message(&self, body: String) -> OutgoingMessage {
+    fn message(&self, body: impl Into<Vec<u8>>) -> OutgoingMessage {
         let mut message = OutgoingMessage::new(self.topic.as_str(), body);
         message.tag.clone_from(&self.tag);
         message.keys.clone_from(&self.key);
@@ -91,7 +92,7 @@ impl Produce {
     async fn arguments(&self, producer: &Producer, options: &SendOptions) -> (u64, Result<(), Failure>) {
         let mut sent = 0;
         for body in &self.message {
-            match producer.send_with(self.message(body.clone()), options).await {
+            match producer.send_with(self.message(body.as_str()), options).await {
                 Ok(result) => self.show(&result),
                 Err(error) => return (sent, Err(error.into())),
             }
@@ -101,46 +102,38 @@ impl Produce {
     }
 
     async fn lines(&self, producer: &Producer, options: &SendOptions) -> (u64, Result<(), Failure>) {
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
-        let mut sending = JoinSet::new();
-        let (mut sent, mut result) = (0, Ok(()));
-        loop {
-            let line = match lines.next_line().await {
-                Ok(Some(line)) => line,
-                Ok(None) => break,
-                Err(error) => {
-                    result = Err(Failure::Failed(format!("standard input cannot be read: {error}")));
-                    break;
-                }
-            };
-            if line.is_empty() {
-                continue;
+        let mut lines = BufReader::new(tokio::io::stdin()).split(b'\n');
+        // Polled for the first time in the order in which they were pushed, so they leave in it, and are shown in it.
+        let mut sending = FuturesOrdered::new();
+        let (mut sent, mut result, mut more) = (0, Ok(()), true);
+        while more || !sending.is_empty() {
+            tokio::select! {
+                biased;
+                Some(done) = sending.next() => match done {
+                    Ok(done) => {
+                        sent += 1;
+                        self.show(&done);
+                    }
+                    Err(error) => {
+                        more = false;
+                        result = result.and(Err(Failure::from(error)));
+                    }
+                },
+                line = lines.next_segment(), if more && sending.len() < AT_ONCE => match line {
+                    Ok(Some(line)) => {
+                        let body = line.strip_suffix(b"\r").unwrap_or(&line);
+                        if !body.is_empty() {
+                            sending.push_back(producer.send_with(self.message(body), options));
+                        }
+                    }
+                    Ok(None) => more = false,
+                    Err(error) => {
+                        more = false;
+                        result = Err(Failure::Failed(format!("standard input cannot be read: {error}")));
+                    }
+                },
             }
-            if sending.len() >= AT_ONCE
-                && let Some(done) = sending.join_next().await
-                && let Err(failure) = self.count(done, &mut sent)
-            {
-                result = Err(failure);
-                break;
-            }
-            let (producer, message, options) = (producer.clone(), self.message(line), options.clone());
-            sending.spawn(async move { producer.send_with(message, &options).await });
-        }
-        while let Some(done) = sending.join_next().await {
-            let counted = self.count(done, &mut sent);
-            result = result.and(counted);
         }
         (sent, result)
-    }
-
-    fn count(
-        &self,
-        done: Result<Result<SendResult, ClientError>, tokio::task::JoinError>,
-        sent: &mut u64,
-    ) -> Result<(), Failure> {
-        let result = done??;
-        *sent += 1;
-        self.show(&result);
-        Ok(())
     }
 }

@@ -47,8 +47,8 @@ pub(crate) struct BrokerOptions {
     /// When a send is acknowledged: `async` when it is written, `sync` when it survives a loss of power.
     #[arg(long, value_name = "MODE", default_value = "async")]
     pub(crate) flush: Flush,
-    /// Size of the log's segment files, decided when the store is made: 1G if not said; 64M and the like are understood.
-    #[arg(long, value_name = "BYTES", value_parser = super::bytes)]
+    /// Size of the log's segment files, decided when the store is made: a multiple of 64K up to 2G; 1G if not said.
+    #[arg(long, value_name = "BYTES", value_parser = super::segment)]
     pub(crate) segment_size: Option<u64>,
     /// The broker's name.
     #[arg(long, default_value = "broker-a", value_parser = super::name)]

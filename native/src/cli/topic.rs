@@ -98,7 +98,8 @@ impl Topic {
                 client.close().await;
                 created?;
                 let place = broker.as_deref().unwrap_or("each broker");
-                super::say(&format!("topic {topic} has {queues} queues on {place}"));
+                let queues = if queues == 1 { "1 queue".to_owned() } else { format!("{queues} queues") };
+                super::say(&format!("topic {topic} has {queues} on {place}"));
                 Ok(())
             }
             TopicCommand::Stats { topic, cluster, json } => {
