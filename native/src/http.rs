@@ -1,6 +1,6 @@
 //! The HTTP that a port speaks beside remoting: the embedded page, `/livez`, and the upgrade to WebSocket at `/ws`.
 //!
-//! GET only; nothing here changes anything. A request that carries `Origin` or `Sec-Fetch` headers comes from a page: it is
+//! GET and HEAD only; nothing here changes anything. A request that carries `Origin` or `Sec-Fetch` headers comes from a page: it is
 //! served only where Origin and Host are on the list, and its WebSocket needs the token (SEC-11). A program sends neither
 //! header and gets what any other stranger on this port gets.
 //! Heads are parsed by `httparse`. Start at [`Site::answer`]; the socket side is in [`crate::listen`].
@@ -23,6 +23,8 @@ const LINES: usize = 64;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     get: bool,
+    /// HEAD: as GET, but the body is not wanted.
+    bare: bool,
     path: String,
     token: Option<String>,
     host: Option<String>,
@@ -53,7 +55,8 @@ impl Head {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let token = query.split('&').find_map(|pair| pair.strip_prefix("token="));
         let mut head = Self {
-            get: request.method == Some("GET"),
+            get: matches!(request.method, Some("GET" | "HEAD")),
+            bare: request.method == Some("HEAD"),
             path: path.into(),
             token: token.map(Into::into),
             keep: request.version == Some(1),
@@ -87,7 +90,7 @@ impl Head {
                 _ => {}
             }
         }
-        head.upgrade = key.filter(|key| websocket && connection && version && key.len() == 24);
+        head.upgrade = key.filter(|key| !head.bare && websocket && connection && version && key.len() == 24);
         Ok(Some((head, len)))
     }
 
@@ -104,6 +107,8 @@ pub(crate) struct Answer {
     /// Header lines, each ended.
     headers: String,
     body: Body,
+    /// The body's length is told, and the body left out.
+    bare: bool,
     /// The connection may be used again.
     pub(crate) keep: bool,
 }
@@ -120,6 +125,7 @@ impl Answer {
             status,
             headers: "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n".into(),
             body: Body::Text(format!("{text}\n")),
+            bare: false,
             keep: false,
         }
     }
@@ -137,6 +143,9 @@ impl Answer {
             let _ = write!(out, "Content-Length: {len}\r\nConnection: {keep}\r\n");
         }
         out.push_str("X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\r\n");
+        if self.bare {
+            return (out.into_bytes(), &[]);
+        }
         out.push_str(text);
         (out.into_bytes(), file)
     }
@@ -195,6 +204,7 @@ impl Site {
     /// Decides on a request that reached `local`.
     pub(crate) fn answer(&self, head: &Head, local: SocketAddr) -> Answer {
         let mut answer = self.decide(head, local);
+        answer.bare = head.bare;
         answer.keep = head.keep && matches!(answer.status, 200 | 304 | 404);
         answer
     }
@@ -206,8 +216,8 @@ impl Site {
             return Answer::text(403, &sentence);
         }
         if !head.get {
-            let mut answer = Answer::text(405, "Only GET is served here.");
-            answer.headers.push_str("Allow: GET\r\n");
+            let mut answer = Answer::text(405, "Only GET and HEAD are served here.");
+            answer.headers.push_str("Allow: GET, HEAD\r\n");
             return answer;
         }
         match head.path.as_str() {
@@ -272,6 +282,7 @@ impl Site {
             status: 101,
             headers: format!("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"),
             body: Body::Text(String::new()),
+            bare: false,
             keep: false,
         }
     }
@@ -280,13 +291,13 @@ impl Site {
         let cache = if file.hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
         let mut headers = format!("ETag: {}\r\nCache-Control: {cache}\r\n", file.etag);
         if head.etag.as_deref().is_some_and(|known| known.split(',').any(|tag| tag.trim() == file.etag)) {
-            return Answer { status: 304, headers, body: Body::File(&[]), keep: false };
+            return Answer { status: 304, headers, body: Body::File(&[]), bare: false, keep: false };
         }
         // Writing to memory cannot fail.
         let _ =
             write!(headers, "Content-Type: {}\r\nContent-Security-Policy: {}\r\n", file.kind, self.policy(head, local));
         headers.push_str("Cross-Origin-Opener-Policy: same-origin\r\nCross-Origin-Resource-Policy: same-origin\r\n");
-        Answer { status: 200, headers, body: Body::File(file.bytes), keep: false }
+        Answer { status: 200, headers, body: Body::File(file.bytes), bare: false, keep: false }
     }
 
     /// SEC-15. Connections go to this host (any port: brokers) and to registered brokers, nowhere else.
@@ -378,6 +389,18 @@ mod tests {
         let (wire, _) = ask("/ws", KEY).encode();
         let text = String::from_utf8(wire).expect("text");
         assert!(text.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{text}");
+    }
+
+    #[test]
+    fn head_is_answered_as_get_without_the_body() {
+        let (head, _) = Head::parse(b"HEAD /livez HTTP/1.1\r\n\r\n").expect("parses").expect("whole");
+        let (wire, file) = site().answer(&head, LOCAL.into()).encode();
+        let text = String::from_utf8(wire).expect("text");
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("Content-Length: 3\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\n") && file.is_empty(), "{text}");
+        let upgrade = format!("HEAD /ws HTTP/1.1\r\n{KEY}\r\n");
+        let (head, _) = Head::parse(upgrade.as_bytes()).expect("parses").expect("whole");
+        assert_eq!(site().answer(&head, LOCAL.into()).status, 426);
     }
 
     #[test]
