@@ -286,7 +286,7 @@ impl<M: Machine> State<M> {
         let conn = self.conns.remove(&id)?;
         match conn.dialling {
             Some(link) => {
-                let why = if why.is_empty() { "nobody answers" } else { why };
+                let why = if why.is_empty() { "nobody answers" } else { why.trim_end_matches('.') };
                 self.machine.handle_link_failed(now(), link, why);
             }
             None => self.machine.handle_closed(now(), id),

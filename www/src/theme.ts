@@ -7,10 +7,11 @@ export type Theme = "light" | "dark";
 const KEY = "skylark.theme";
 const system = matchMedia("(prefers-color-scheme: dark)");
 const stored = localStorage.getItem(KEY);
-const [chosen, choose] = createSignal<Theme | null>(stored === "light" || stored === "dark" ? stored : null);
+const kept = stored === "light" || stored === "dark" ? stored : null;
+const [chosen, choose] = createSignal<Theme | null>(kept);
 const [systemDark, setSystemDark] = createSignal(system.matches);
 system.addEventListener("change", (event) => setSystemDark(event.matches));
-apply();
+apply(kept);
 
 export function theme(): Theme {
   return chosen() ?? (systemDark() ? "dark" : "light");
@@ -22,12 +23,12 @@ export function toggleTheme(): void {
   const own = next === (systemDark() ? "dark" : "light") ? null : next;
   if (own === null) localStorage.removeItem(KEY);
   else localStorage.setItem(KEY, own);
+  // First the page, then those who draw when they hear of it: they read their colours from the page.
+  apply(own);
   choose(own);
-  apply();
 }
 
-function apply(): void {
-  const own = chosen();
+function apply(own: Theme | null): void {
   if (own === null) delete document.documentElement.dataset["theme"];
   else document.documentElement.dataset["theme"] = own;
 }

@@ -67,7 +67,7 @@ function throughPort(port: MessagePort): Way {
 
 function unreachable(shown: string, error: SkylarkError): SkylarkError {
   if (!(error instanceof ConnectionError || error instanceof TimeoutError)) return error;
-  const message = `cannot connect to ${shown}: ${error.message}. Is the server running, and is this its address with the right token?`;
+  const message = `cannot connect to ${shown}: ${error.message}; a page also needs the right token`;
   return new ConnectionError(message, error.code, error.codeName, true, { cause: error });
 }
 

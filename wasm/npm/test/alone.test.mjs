@@ -32,7 +32,7 @@ test("addresses are understood as people write them, and a token shows in no err
     await assert.rejects(connect(given, { WebSocket }), (error) => {
       assert.ok(error instanceof ConnectionError && error.retryable, given);
       assert.ok(!error.message.includes("secret"), error.message);
-      return error.message.includes("Is the server running");
+      return error.message.includes("the right token");
     });
     assert.equal(urls[0], dialled);
   }

@@ -148,7 +148,7 @@ export const en = {
     from: "Start",
     fromAuto: "Automatic",
     fromLast: "From now on",
-    fromFirst: "From the first message",
+    fromFirst: "From the first",
     none: "Choose a topic to follow its messages.",
     emptyTitle: "Listening",
     empty: (topic: string) => `The next message to ${topic} appears here.`,

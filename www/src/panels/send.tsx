@@ -34,6 +34,9 @@ export function Send(): JSX.Element {
     }),
   );
 
+  // What could not be sent without a connection can be sent now.
+  createEffect(on(session.client, (client) => client && fault() === t().send.offline && setFault(""), { defer: true }));
+
   const check = (): string => {
     const wrong = topicNameFault(topic().trim());
     if (wrong !== null) return t().topics.faults[wrong];
