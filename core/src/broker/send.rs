@@ -57,7 +57,11 @@ impl From<Refusal> for Stop {
 
 impl<S: Store> Broker<S> {
     pub(super) fn send(&mut self, now: Now, call: Call, send: &SendMessage<'_>) -> Taken {
-        let result = if send.batch { self.store_batch(now, call, send) } else { self.store_single(now, call, send) };
+        let result = match self.check_open() {
+            Err(refusal) => Err(refusal.into()),
+            Ok(()) if send.batch => self.store_batch(now, call, send),
+            Ok(()) => self.store_single(now, call, send),
+        };
         match result {
             Ok(()) => Taken::Yes,
             Err(Stop::Later) => Taken::Later,
@@ -119,6 +123,16 @@ impl<S: Store> Broker<S> {
         let entries = self.unseen.range(self.unseen.len() - drafts.len()..);
         let at = Positions::Many(entries.map(|entry| entry.at).collect());
         self.acknowledge(now, call, &stored, true, self.sent(&stored, at, &place, String::new()));
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result<(), Refusal> {
+        if self.failed {
+            return Err(unavailable(FAILED));
+        }
+        if self.stopping {
+            return Err(unavailable("the broker is stopping: send to another, or again when it is back"));
+        }
         Ok(())
     }
 
@@ -198,12 +212,6 @@ impl<S: Store> Broker<S> {
 
     /// Writes the records at the log's end, back to back, and takes their queue offsets.
     fn append(&mut self, drafts: &[(Draft<'_>, i64)], place: &Place) -> Result<Stored, Stop> {
-        if self.failed {
-            return Err(unavailable(FAILED).into());
-        }
-        if self.stopping {
-            return Err(unavailable("the broker is stopping: send to another, or again when it is back").into());
-        }
         let mut total = 0;
         for (draft, _) in drafts {
             total += draft.size()?;

@@ -11,8 +11,11 @@ fn a_stop_takes_no_more_sends_so_that_it_ends_under_load() {
     world.hold = |disk| matches!(disk, Disk::Flush { .. });
     world.stored("T", "a", b"1");
     world.broker.handle_stop(world.now);
-    let refusal = world.refused(Request::Send(message("T", "", b"2")));
-    assert_eq!(refusal.code, Code::SERVICE_NOT_AVAILABLE, "{}", refusal.remark);
+    for topic in ["T", "New"] {
+        let refusal = world.refused(Request::Send(message(topic, "", b"2")));
+        assert_eq!(refusal.code, Code::SERVICE_NOT_AVAILABLE, "{}", refusal.remark);
+    }
+    assert!(world.broker.topics.get("New").is_none(), "a refused send changes nothing");
     world.release();
     assert!(world.broker.is_stopped());
 }
