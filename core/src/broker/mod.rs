@@ -200,13 +200,15 @@ impl<S: Store> Broker<S> {
         let read_write = topics::READ | topics::WRITE;
         let all = read_write | topics::INHERIT;
         let (cluster, name) = (self.config.cluster.clone(), self.config.name.clone());
-        let template =
-            self.config.auto_create_topic.then(|| (topics::AUTO_CREATE.into(), self.config.default_topic_queues));
-        for (topic, count) in found {
-            self.topics.ensure(now.wall, &topic, count, read_write, &mut self.queues);
-        }
-        for (topic, count) in [(cluster, 16), (name, 1)].into_iter().chain(template) {
-            self.topics.ensure(now.wall, &topic, count, all, &mut self.queues);
+        // Cluster and broker may have one name, and a first registration of one topic is refused: Java's third stays.
+        let (third, count, perm) = if self.config.auto_create_topic {
+            (topics::AUTO_CREATE, self.config.default_topic_queues, all)
+        } else {
+            (topics::SELF_TEST, 1, read_write)
+        };
+        let found = found.into_iter().map(|(topic, count)| (topic, count, read_write));
+        for (topic, count, perm) in found.chain([(cluster, 16, all), (name, 1, all), (third.into(), count, perm)]) {
+            self.topics.ensure(now.wall, &topic, count, perm, &mut self.queues);
         }
     }
 

@@ -20,6 +20,8 @@ use crate::wire::request::{DataVersion, TopicConfig};
 
 /// Template of topics that are created at their first send.
 pub const AUTO_CREATE: &str = "TBW102";
+/// A topic of every Java broker, to which nobody sends.
+pub const SELF_TEST: &str = "SELF_TEST_TOPIC";
 /// Prefix of the topics that brokers keep for themselves.
 const SYSTEM: &str = "rmq_sys_";
 /// Prefix of a group's retry topic.

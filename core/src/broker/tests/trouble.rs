@@ -224,3 +224,17 @@ fn a_namesrv_that_refuses_is_not_asked_again_at_once() {
     assert!(asks(&mut world).is_empty(), "it would be asked for ever");
     world.assert_rests();
 }
+
+#[test]
+fn a_broker_named_as_its_cluster_has_more_than_one_topic_to_register() {
+    // A first registration of one topic is refused by NameServers (remoting.md, trap 45).
+    let one = |auto_create_topic| BrokerConfig {
+        name: "x".into(),
+        cluster: "x".into(),
+        auto_create_topic,
+        ..BrokerConfig::default()
+    };
+    for auto in [true, false] {
+        assert!(World::new(one(auto)).broker.topics.len() > 1, "{auto}");
+    }
+}
