@@ -5,7 +5,7 @@
 // hand comes again to the group.
 
 import type { WasmClient } from "./client.js";
-import type { SkylarkError } from "./errors.js";
+import { type SkylarkError, UsageError } from "./errors.js";
 import type { ReceivedMessage } from "./message.js";
 import { disposable } from "./dispose.js";
 import type { Consumer, ConsumerOptions, Message, QueueRef } from "./types.js";
@@ -39,6 +39,9 @@ export class WasmConsumer implements Consumer {
   #failure: { readonly error: unknown } | undefined;
 
   constructor(client: WasmClient, topic: string, options: ConsumerOptions) {
+    if (typeof topic !== "string" || typeof options?.group !== "string") {
+      throw new UsageError('a consumer needs a topic and a group, as in consumer("orders", { group: "billing" })');
+    }
     const { group, tags = "*", from = "last", prefetch, broadcast = false, signal } = options;
     signal?.throwIfAborted();
     this.#client = client;

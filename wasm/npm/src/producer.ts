@@ -39,6 +39,7 @@ export class WasmProducer implements Producer {
 }
 
 function headOf({ topic, tag, keys, properties }: OutgoingMessage, queue: QueueRef | undefined): Head {
+  if (typeof topic !== "string") throw new UsageError('a message needs a topic, as in send({ topic: "orders", body: "hello" })');
   if (queue !== undefined && queue.topic !== topic) {
     throw new UsageError(`a message of topic "${topic}" cannot go to a queue of topic "${queue.topic}"`);
   }
