@@ -89,7 +89,16 @@ impl Consume {
                     message.ack();
                 }
                 Some(ConsumerEvent::Assigned(queues)) if show_state => {
-                    eprintln!("reading {} queues of topic '{}' in group '{group}'", queues.len(), self.topic);
+                    let (topic, queues) = (&self.topic, queues.len());
+                    match (&self.group, self.from) {
+                        (Some(group), _) => eprintln!("reading {queues} queues of topic '{topic}' in group '{group}'"),
+                        (None, From::Last) => {
+                            eprintln!(
+                                "watching {queues} queues of topic '{topic}'; --from first shows what is there already"
+                            );
+                        }
+                        (None, _) => eprintln!("watching {queues} queues of topic '{topic}'"),
+                    }
                 }
                 Some(ConsumerEvent::Assigned(_)) => {}
                 Some(ConsumerEvent::Trouble(error)) => eprintln!("waiting: {error}"),
