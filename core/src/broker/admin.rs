@@ -155,7 +155,8 @@ impl<S: Store> Broker<S> {
             Wanted::Offset(at, boundary) => self.offset_at(search, at, boundary).map(Reply::Offset),
             Wanted::EarliestTime => {
                 let min = self.queues.bounds(search.topic, search.queue_id).min;
-                self.stored_at(search, min).map(|time| Reply::Timestamp(time.map_or(-1, |t| t.0)))
+                self.stored_at(search.topic, search.queue_id, min)
+                    .map(|time| Reply::Timestamp(time.map_or(-1, |t| t.0)))
             }
         };
         match found {
@@ -173,7 +174,7 @@ impl<S: Store> Broker<S> {
         let (mut low, mut high) = (min, max);
         while low < high {
             let middle = low + (high - low) / 2;
-            let before = self.stored_at(search, middle)?.is_none_or(|time| match boundary {
+            let before = self.stored_at(search.topic, search.queue_id, middle)?.is_none_or(|time| match boundary {
                 Boundary::Lower => time < at,
                 Boundary::Upper => time <= at,
             });
@@ -186,9 +187,9 @@ impl<S: Store> Broker<S> {
     }
 
     /// When the message at an offset was stored; `None` if its record is damaged or gone.
-    fn stored_at(&self, search: Search, offset: u64) -> Result<Option<Unix>, Missing> {
+    fn stored_at(&self, topic: TopicKey, queue_id: u32, offset: u64) -> Result<Option<Unix>, Missing> {
         let mut units: Vec<Unit> = Vec::with_capacity(1);
-        self.queues.read(search.topic, search.queue_id, offset, 1, &mut units)?;
+        self.queues.read(topic, queue_id, offset, 1, &mut units)?;
         let Some(unit) = units.first().filter(|unit| unit.size > 0) else { return Ok(None) };
         match self.store.read(unit.at, unit.size as usize) {
             Read::Ready(lease) => Ok(Record::check(lease.as_ref()).ok().map(|(record, _)| record.store)),
@@ -226,42 +227,52 @@ impl<S: Store> Broker<S> {
         Ok(Some(Reply::Messages(alloc::vec![lease])))
     }
 
-    pub(super) fn topic_stats(&self, name: &str) -> Answered<S::Lease> {
+    pub(super) fn topic_stats(&mut self, name: &str) -> Answered<S::Lease> {
         let topic = self.existing_topic(name)?;
-        let queues = topic.config.read_queues.max(topic.config.write_queues) as u32;
-        let stats = (0..queues).map(|id| {
-            let Bounds { min, max } = self.queues.bounds(topic.key, id);
-            let last_update = self.last_stored(topic.key, id).map_or(0, |time| time.0);
-            (self.queue_name(name, id), QueueStats { min: min as i64, max: max as i64, last_update })
-        });
-        Ok(Some(Reply::Body(TopicStats { queues: stats.collect(), put_tps: 0.0 }.encode())))
+        let (key, queues) = (topic.key, topic.config.read_queues.max(topic.config.write_queues) as u32);
+        let mut stats = Vec::with_capacity(queues as usize);
+        for id in 0..queues {
+            let Bounds { min, max } = self.queues.bounds(key, id);
+            let last_update = self.last_stored(key, id);
+            stats.push((self.queue_name(name, id), QueueStats { min: min as i64, max: max as i64, last_update }));
+        }
+        Ok(Some(Reply::Body(TopicStats { queues: stats, put_tps: 0.0 }.encode())))
     }
 
-    fn last_stored(&self, topic: TopicKey, queue_id: u32) -> Option<Unix> {
-        let max = self.queues.bounds(topic, queue_id).max.checked_sub(1)?;
-        let mut units = Vec::with_capacity(1);
-        self.queues.read(topic, queue_id, max, 1, &mut units).ok()?;
-        let unit = units.first().filter(|unit| unit.size > 0)?;
-        let Read::Ready(lease) = self.store.read(unit.at, unit.size as usize) else { return None };
-        Record::check(lease.as_ref()).ok().map(|(record, _)| record.store)
+    /// When the queue's last message was stored, ms; 0 when there is none, and while it is not in memory: then it is
+    /// loaded for who asks next, since an answer about many queues cannot wait for each.
+    fn last_stored(&mut self, topic: TopicKey, queue_id: u32) -> i64 {
+        let Some(last) = self.queues.bounds(topic, queue_id).max.checked_sub(1) else { return 0 };
+        match self.stored_at(topic, queue_id, last) {
+            Ok(time) => time.map_or(0, |time| time.0),
+            Err(missing) => {
+                self.load_ahead(missing);
+                0
+            }
+        }
     }
 
     fn queue_name(&self, topic: &str, id: u32) -> MessageQueue {
         MessageQueue { topic: topic.into(), broker: self.config.name.clone(), queue_id: id as i32 }
     }
 
-    pub(super) fn consume_stats(&self, group: &str, topic: Option<&str>) -> Answered<S::Lease> {
-        let names = topic.map_or_else(|| self.offsets.topics(group), |topic| alloc::vec![topic]);
+    pub(super) fn consume_stats(&mut self, group: &str, topic: Option<&str>) -> Answered<S::Lease> {
+        let names: Vec<String> = match topic {
+            Some(topic) => alloc::vec![topic.into()],
+            None => self.offsets.topics(group).into_iter().map(String::from).collect(),
+        };
         let mut rows = Vec::new();
-        for name in names {
-            let Some(topic) = self.topics.get(name) else { continue };
-            for id in 0..topic.config.read_queues as u32 {
+        for name in &names {
+            let Some((key, queues)) = self.topics.get(name).map(|t| (t.key, t.config.read_queues as u32)) else {
+                continue;
+            };
+            for id in 0..queues {
                 let consumer = self.offsets.get(group, name, id).unwrap_or(0);
                 let progress = Progress {
-                    broker: self.queues.bounds(topic.key, id).max as i64,
+                    broker: self.queues.bounds(key, id).max as i64,
                     consumer,
                     pull: consumer,
-                    last_timestamp: self.last_stored(topic.key, id).map_or(0, |time| time.0),
+                    last_timestamp: self.last_stored(key, id),
                 };
                 rows.push((self.queue_name(name, id), progress));
             }

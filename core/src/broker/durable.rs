@@ -21,6 +21,8 @@ use crate::wire::request::DataVersion;
 
 /// Room is asked for this far ahead of the log's end at least, bytes.
 const AHEAD: u64 = 8 << 20;
+/// Loads that may be under way while more are begun for nobody in particular.
+const MAX_LOADS_AHEAD: usize = 64;
 /// Time between tries of what the medium refused, ms.
 const RETRY_MS: u64 = 1000;
 /// Units are saved after this time, or when this many wait. ms, units.
@@ -199,13 +201,25 @@ impl<S: Store> Broker<S> {
 
     /// Parks a read behind a load; several reads that miss the same thing share one.
     pub(super) fn park_load(&mut self, missing: Missing, parked: Parked) {
-        if let Some((_, waiting)) = self.loads.values_mut().find(|(what, _)| *what == missing) {
-            waiting.push(parked);
-            return;
+        self.load(missing).push(parked);
+    }
+
+    /// Loads something ahead of the next who needs it; how much is loaded so at a time is bounded.
+    pub(super) fn load_ahead(&mut self, missing: Missing) {
+        if self.loads.len() < MAX_LOADS_AHEAD {
+            self.load(missing);
         }
-        let ticket = Ticket(self.next_id());
-        self.out.push_back(Output::Disk(Disk::Load { ticket, what: missing.clone() }));
-        self.loads.insert(ticket, (missing, alloc::vec![parked]));
+    }
+
+    /// Who waits for this load, which is under way from now on.
+    fn load(&mut self, missing: Missing) -> &mut Vec<Parked> {
+        let under_way = self.loads.iter().find(|(_, (what, _))| *what == missing).map(|(ticket, _)| *ticket);
+        let ticket = under_way.unwrap_or_else(|| {
+            let ticket = Ticket(self.next_id());
+            self.out.push_back(Output::Disk(Disk::Load { ticket, what: missing.clone() }));
+            ticket
+        });
+        &mut self.loads.entry(ticket).or_insert_with(|| (missing, Vec::new())).1
     }
 
     /// Everything below is shown to consumers.
@@ -242,8 +256,14 @@ impl<S: Store> Broker<S> {
 
     pub(super) fn fail(&mut self, why: StoreError) {
         if !core::mem::replace(&mut self.failed, true) {
-            // Who waits for a write will never hear that it is flushed either.
-            self.flush_acks.append(&mut self.write_acks);
+            // Whether what these senders wait for is kept, nobody can say any more: no success of any kind (DUR-3).
+            let waiting =
+                core::mem::take(&mut self.write_acks).into_iter().chain(core::mem::take(&mut self.flush_acks));
+            for ack in waiting.collect::<Vec<_>>() {
+                let why =
+                    "the store failed before this message was safe, and may have lost it: send it to another broker";
+                self.finish(ack.call, Err(Refusal::new(Code::SERVICE_NOT_AVAILABLE, why)));
+            }
             let why = match why {
                 StoreError::Full => String::from("no space"),
                 StoreError::Failed(why) => why,

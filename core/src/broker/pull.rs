@@ -214,7 +214,7 @@ impl<S: Store> Broker<S> {
     }
 
     /// Walks units from the pull's offset: leases what passes, stops at the limits. The first message is always
-    /// taken, whatever its size. What was leased before a miss is answered; a miss at once is the caller's to load.
+    /// taken, whatever its size. A walk that misses answers how far it came; a miss at once is the caller's to load.
     fn walk(&self, pull: &HeldPull) -> Result<Found<S::Lease>, Missing> {
         let mut found = Found { leases: Vec::new(), next: pull.offset as u64 };
         let end = self.queues.bounds(pull.topic, pull.queue_id).max.min(found.next + WALK as u64);
@@ -223,7 +223,7 @@ impl<S: Store> Broker<S> {
             units.clear();
             let step = STEP.min((end - found.next) as usize);
             if let Err(missing) = self.queues.read(pull.topic, pull.queue_id, found.next, step, &mut units) {
-                return if found.leases.is_empty() { Err(missing) } else { Ok(found) };
+                return if found.next == pull.offset as u64 { Err(missing) } else { Ok(found) };
             }
             if units.is_empty() {
                 break;
@@ -236,7 +236,7 @@ impl<S: Store> Broker<S> {
                     }
                     match self.store.read(unit.at, unit.size as usize) {
                         Read::Ready(lease) => found.leases.push(lease),
-                        Read::Missing(missing) if found.leases.is_empty() => return Err(missing),
+                        Read::Missing(missing) if found.next == pull.offset as u64 => return Err(missing),
                         Read::Missing(_) => return Ok(found),
                         // Damaged or gone: never served, stepped over.
                         Read::Damaged | Read::Trimmed => {}
