@@ -12,6 +12,7 @@ const FIRST_TOPIC = "TestTopic";
 export function Send(): JSX.Element {
   const { session, watch, outbox } = useCluster();
   const [typed, setTyped] = createSignal<string | null>(null);
+  const [held, setHeld] = createSignal<string | null>(null);
   const [tag, setTag] = createSignal("");
   const [keys, setKeys] = createSignal("");
   const [written, setWritten] = createSignal<string | null>(null);
@@ -24,7 +25,8 @@ export function Send(): JSX.Element {
   const body = (): string => written() ?? t().send.greeting;
 
   // The form follows the chosen topic until the person types a name, and again once they pick one from the list.
-  const topic = (): string => typed() ?? watch.picked() ?? watch.selected() ?? FIRST_TOPIC;
+  // While the field has the focus nothing else writes into it: a name that came then stood before what was typed.
+  const topic = (): string => typed() ?? held() ?? watch.picked() ?? watch.selected() ?? FIRST_TOPIC;
   createEffect(on(watch.picked, () => setTyped(null)));
   createEffect(
     on(session.choice, () => {
@@ -101,6 +103,8 @@ export function Send(): JSX.Element {
               autocomplete="off"
               spellcheck={false}
               value={topic()}
+              onFocus={() => setHeld(topic())}
+              onBlur={() => setHeld(null)}
               onInput={(event) => setTyped(event.currentTarget.value)}
             />
             <datalist id={list}>
