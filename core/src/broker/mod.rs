@@ -21,10 +21,10 @@ mod send;
 mod tests;
 mod topics;
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -117,7 +117,7 @@ struct Counters {
 #[derive(Debug)]
 pub struct Broker<S: Store> {
     config: BrokerConfig,
-    cluster: Box<str>,
+    cluster: Arc<str>,
     now: Now,
     started: Now,
     store: S,

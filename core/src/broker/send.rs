@@ -6,6 +6,7 @@
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::durable::{Ack, Entry};
@@ -78,7 +79,7 @@ impl<S: Store> Broker<S> {
         let place = self.check_place(now, send)?;
         let made = known.unique_key.is_none().then(|| self.unique_keys.next(now));
         let unique_key = known.unique_key.or(made.as_deref()).unwrap_or_default();
-        let cluster = self.cluster.clone();
+        let cluster = Arc::clone(&self.cluster);
         let added =
             [("MSG_REGION", "DefaultRegion"), ("TRACE_ON", "true"), ("CLUSTER", &*cluster), ("UNIQ_KEY", unique_key)];
         let extra = if made.is_some() { &added[..] } else { &added[..3] };
@@ -160,20 +161,14 @@ impl<S: Store> Broker<S> {
 
     /// Topic and queue of a send; creates the topic when the template allows it.
     fn check_place(&mut self, now: Now, send: &SendMessage<'_>) -> Result<Place, Refusal> {
-        if self.topics.get(send.topic).is_none() {
-            topics::check_sendable(send.topic)?;
-            let wanted = send.default_topic_queues.min(self.config.default_topic_queues);
-            let Some(config) = self.topics.inherited(&self.config, send.topic, send.default_topic, wanted) else {
-                let remark = format!(
-                    "topic[{}] not exist, apply first please! Create it: skylark topic create {}",
-                    send.topic, send.topic
-                );
-                return Err(Refusal::new(Code::TOPIC_NOT_EXIST, remark));
-            };
-            self.set_topic(now, config);
-        }
-        let topic = self.existing_topic(send.topic)?;
-        topics::check_sendable(send.topic)?;
+        let topic = match self.topics.get(send.topic) {
+            Some(topic) => topic,
+            None => {
+                self.create_for(now, send)?;
+                self.existing_topic(send.topic)?
+            }
+        };
+        topics::check_open(send.topic)?;
         let (key, config) = (topic.key, &topic.config);
         let queues = config.write_queues.max(config.read_queues);
         let queue_id = match send.queue_id {
@@ -188,6 +183,21 @@ impl<S: Store> Broker<S> {
             self.any_queue = queue_id;
         }
         Ok(Place { topic: key, queue_id })
+    }
+
+    /// Creates the topic of a first send, when the template that it names allows it.
+    fn create_for(&mut self, now: Now, send: &SendMessage<'_>) -> Result<(), Refusal> {
+        topics::check_sendable(send.topic)?;
+        let wanted = send.default_topic_queues.min(self.config.default_topic_queues);
+        let Some(config) = self.topics.inherited(&self.config, send.topic, send.default_topic, wanted) else {
+            let remark = format!(
+                "topic[{}] not exist, apply first please! Create it: skylark topic create {}",
+                send.topic, send.topic
+            );
+            return Err(Refusal::new(Code::TOPIC_NOT_EXIST, remark));
+        };
+        self.set_topic(now, config);
+        Ok(())
     }
 
     fn draft<'d>(&self, now: Now, call: Call, send: &SendMessage<'d>, place: &Place) -> Draft<'d> {

@@ -166,6 +166,11 @@ pub fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
 /// Checks that clients may send to a topic of this name.
 pub fn check_sendable(name: &str) -> Result<(), Refusal> {
     check_name("topic", name)?;
+    check_open(name)
+}
+
+/// The same for a topic that exists, whose name is a good one.
+pub fn check_open(name: &str) -> Result<(), Refusal> {
     if BROKER_ONLY.contains(&name) {
         let remark = format!("the topic [{name}] belongs to the system: send to another");
         return Err(Refusal::new(Code::NO_PERMISSION, remark));
