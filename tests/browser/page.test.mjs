@@ -77,6 +77,23 @@ test("the page shows the cluster, the topic's queues and their offsets", async (
   await close();
 });
 
+test("a topic that appears does not write into the topic field while a person is in it", async () => {
+  const own = await startServer();
+  const [mine, theirs] = [await openPage(browser, own.playground), await openPage(browser, own.playground)];
+  await live(mine.page);
+  const field = mine.page.getByTestId("send-topic");
+  const before = await field.inputValue();
+  await field.focus();
+  await live(theirs.page);
+  await sendInPage(theirs.page, { topic: "late", body: "x" });
+  await mine.page.getByTestId("topic-list").locator('[data-topic="late"]').waitFor();
+  assert.equal(await field.inputValue(), before);
+  await mine.page.getByTestId("send-tag").focus();
+  await waitFor("the form to follow the topic again", async () => (await field.inputValue()) === "late");
+  await Promise.all([mine.close(), theirs.close()]);
+  await own.stop();
+});
+
 test("language and colours change at once and are remembered", async () => {
   const { page, faults, close } = await openPage(browser, server.playground);
   await live(page);

@@ -161,12 +161,11 @@ impl<S: Store> Broker<S> {
 
     /// Topic and queue of a send; creates the topic when the template allows it.
     fn check_place(&mut self, now: Now, send: &SendMessage<'_>) -> Result<Place, Refusal> {
-        let topic = match self.topics.get(send.topic) {
-            Some(topic) => topic,
-            None => {
-                self.create_for(now, send)?;
-                self.existing_topic(send.topic)?
-            }
+        let topic = if let Some(topic) = self.topics.get(send.topic) {
+            topic
+        } else {
+            self.create_for(now, send)?;
+            self.existing_topic(send.topic)?
         };
         topics::check_open(send.topic)?;
         let (key, config) = (topic.key, &topic.config);
